@@ -1,0 +1,45 @@
+"""The helper library of *Tips and Tricks for Deep Learning*.
+
+What a page teaches is written out in the page; this library only removes what would distract:
+data, the training loop, many seeds, claims and plots.
+"""
+
+from . import plots, probes
+from ._version import __version__
+from .check import check
+from .claims import Claim, claim
+from .data import Data, cifar10, digits, drivers, fashion_mnist, glyphs, mnist, photo
+from .device import cpu_threads, device
+from .experiment import Effect, Study, Sweep, compare, sweep
+from .models import cnn, mlp
+from .train import History, accuracy, evaluate, fit
+
+__all__ = [
+    "Claim",
+    "Data",
+    "Effect",
+    "History",
+    "Study",
+    "Sweep",
+    "__version__",
+    "accuracy",
+    "check",
+    "cifar10",
+    "claim",
+    "cnn",
+    "compare",
+    "cpu_threads",
+    "device",
+    "digits",
+    "drivers",
+    "evaluate",
+    "fashion_mnist",
+    "fit",
+    "glyphs",
+    "mlp",
+    "mnist",
+    "photo",
+    "plots",
+    "probes",
+    "sweep",
+]

@@ -1,0 +1,50 @@
+"""Self-checks for the exercises: ``check("batch_norm.forward", my_function)``.
+
+The questions of a page stand in ``tricks_lib/questions/<page>.py``, one function each. It gets
+the reader's answer and gives back what is wrong with it, in one sentence, or None when all is
+right. It must not give the answer away.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+
+
+class WrongAnswer(AssertionError):
+    """Raised instead of printed when ``TRICKS_STRICT=1``, so that a test can see it."""
+
+
+def check(question: str, answer: object) -> None:
+    """Say whether an answer is right, and if not, what is wrong with it.
+
+    Args:
+        question: ``"page.question"``, as printed in the exercise.
+        answer: what the exercise asks for; mostly a function.
+
+    Raises:
+        ValueError: there is no such question.
+    """
+    page, _, name = question.partition(".")
+    try:
+        questions = importlib.import_module(f"tricks_lib.questions.{page}")
+        judge = getattr(questions, name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"there is no question {question!r}; copy its name from the exercise."
+        ) from error
+    problem = _judge(judge, answer)
+    print(f"{question}: {problem or 'right.'}")
+    if problem and os.environ.get("TRICKS_STRICT") == "1":
+        raise WrongAnswer(f"{question}: {problem}")
+
+
+def _judge(judge, answer: object) -> str | None:
+    if answer is None or answer is ...:
+        return "not answered yet."
+    try:
+        return judge(answer)
+    except NotImplementedError:
+        return "not answered yet."
+    except Exception as error:  # whatever a reader's code may raise is told, never thrown
+        return f"your code raised {type(error).__name__}: {error}"

@@ -1,0 +1,1 @@
+"""The self-checks of the exercises, a module a page."""

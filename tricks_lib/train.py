@@ -1,0 +1,313 @@
+"""One training run: ``fit`` trains a network and gives back a ``History``."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from .data import Data
+from .device import cpu_threads, describe
+from .device import device as best_device
+
+Metric = Callable[[Tensor, Tensor], float]
+
+# Below this many weights a GPU spends its time on launching kernels, not on arithmetic, and
+# half-precision only adds casts.
+_MIXED_PRECISION_FROM = 2_000_000
+
+
+@dataclass(frozen=True)
+class History:
+    """What one run of ``fit`` left behind.
+
+    Attributes:
+        curve: a row per record: ``step``, ``epoch``, ``train_loss`` (mean since the last record),
+            ``val_loss`` and the validation metrics, such as ``val_accuracy``.
+        test: metrics on the test set, measured once, after the last step.
+        diverged: the loss became NaN or infinite, which ended the run. Its scores are then those
+            of a blind guess.
+        seconds: wall time of the training loop.
+        device: where it ran, in words.
+    """
+
+    curve: pd.DataFrame
+    test: dict[str, float]
+    diverged: bool
+    seconds: float
+    device: str
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The final numbers by name: ``train_loss``, ``val_accuracy``, ``test_accuracy`` ..."""
+        last = self.curve.iloc[-1].drop(["step", "epoch"]).to_dict()
+        test = {f"test_{name}": value for name, value in self.test.items()}
+        return {**last, **test, "diverged": float(self.diverged)}
+
+    def __getattr__(self, name: str) -> float:
+        # history.test_accuracy reads better than history.metrics["test_accuracy"].
+        if not name.startswith(("train_", "val_", "test_")):
+            raise AttributeError(name)
+        if name not in self.metrics:
+            raise AttributeError(f"this History has no {name!r}; it has {sorted(self.metrics)}.")
+        return self.metrics[name]
+
+
+def accuracy(logits: Tensor, y: Tensor) -> float:
+    """The share of rows of ``logits`` (n, classes) whose largest entry stands at ``y`` (n,)."""
+    return (logits.argmax(dim=1) == y).double().mean().item()
+
+
+def evaluate(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+    metrics: dict[str, Metric] | None = None,
+    batch_size: int = 4096,
+) -> dict[str, float]:
+    """Measure a model in eval mode and without gradients; its mode is put back afterwards.
+
+    Args:
+        model: gives logits (n, classes), or predictions shaped like ``y``.
+        x: inputs (n, ...). They are moved to the model's device, batch by batch.
+        y: targets (n,): whole numbers for classes, or floats for a regression.
+        loss: default cross-entropy for classes, mean squared error for floats.
+        metrics: name to function of (logits, y); default accuracy for classes, none for floats.
+        batch_size: examples at a time; it does not change the result.
+
+    Returns:
+        ``{"loss": ..., "accuracy": ...}``.
+    """
+    loss, metrics = loss or _default_loss(y), _default_metrics(y) if metrics is None else metrics
+    where = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        logits = torch.cat([model(part.to(where)).float() for part in x.split(batch_size)])
+    model.train(was_training)
+    y = y.to(where)
+    scores = {"loss": loss(logits, y).item()}
+    return scores | {name: metric(logits, y) for name, metric in metrics.items()}
+
+
+def fit(
+    model: nn.Module,
+    data: Data,
+    *,
+    lr: float = 0.1,
+    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.SGD,
+    num_epochs: int = 10,
+    num_steps: int | None = None,
+    batch_size: int = 64,
+    augment: Callable[[Tensor], Tensor] | None = None,
+    schedule: Callable[[float], float] | None = None,
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+    metrics: dict[str, Metric] | None = None,
+    record_every: int | None = None,
+    on_step: Callable[[nn.Module, int], None] | None = None,
+    seed: int | None = None,
+    device: torch.device | str | None = None,
+    mixed_precision: bool | None = None,
+) -> History:
+    """Train ``model`` on ``data.x_train`` and measure it on the validation and test parts.
+
+    The data stay in memory, on the device when they fit, and batches are cut out of them: for
+    small data that is much faster than a ``DataLoader``. Each epoch goes through the training
+    images in a fresh order; a last batch that would be smaller than the others is left out.
+
+    Args:
+        model: a network from inputs to logits. It is trained in place; it ends in eval mode, on
+            the device that it came from.
+        data: training, validation and test parts.
+        lr: learning rate.
+        optimizer: called as ``optimizer(model.parameters(), lr=lr)``. Further settings go in
+            with ``functools.partial(torch.optim.SGD, momentum=0.9)``.
+        num_epochs: passes through the training data.
+        num_steps: the exact number of updates; it replaces ``num_epochs``.
+        batch_size: examples per update; all of them when the data are fewer.
+        augment: changes each training batch (batch, channels, height, width), shape kept.
+        schedule: from the share of training done, 0 to 1, to a factor on ``lr``.
+        loss: default cross-entropy for whole-number targets, mean squared error for floats.
+        metrics: name to function of (logits, y); default accuracy for classes.
+        record_every: steps between two rows of the curve; default an epoch, or a tenth of
+            ``num_steps``.
+        on_step: called as ``on_step(model, step)`` after each update, to watch what happens.
+        seed: of the batch order; default the data's own seed.
+        device: default the fastest one here.
+        mixed_precision: bfloat16 arithmetic where it is safe. Default: on GPUs that have it, for
+            networks that are large enough to gain by it.
+
+    Returns:
+        A ``History``. A loss that is not finite ends the run and is recorded, not raised.
+
+    Raises:
+        ValueError, TypeError: an argument out of range, named with its mend.
+    """
+    _check(model, data, lr, num_epochs, num_steps, batch_size, record_every, optimizer)
+    where = torch.device(device) if device is not None else best_device()
+    home = next(model.parameters()).device
+    model.to(where)
+    use_loss = loss or _default_loss(data.y_train)
+    held = data.to(where) if _fits(data, where) else data
+    batch_size = min(batch_size, len(held.x_train))
+    steps_per_epoch = len(held.x_train) // batch_size
+    total = num_steps or num_epochs * steps_per_epoch
+    every = record_every or (max(1, total // 10) if num_steps else steps_per_epoch)
+    with cpu_threads():
+        start = time.perf_counter()
+        rows, diverged = _loop(
+            model,
+            held,
+            optimizer(model.parameters(), lr=lr),
+            _batches(len(held.x_train), batch_size, total, data.seed if seed is None else seed),
+            loss=use_loss,
+            augment=augment,
+            schedule=schedule,
+            on_step=on_step,
+            record_at=lambda step: step % every == 0 or step == total,
+            measure=lambda: evaluate(model, held.x_val, held.y_val, loss=use_loss, metrics=metrics),
+            total=total,
+            autocast=_autocast(model, where, mixed_precision),
+        )
+        seconds = time.perf_counter() - start
+        test = evaluate(model, held.x_test, held.y_test, loss=use_loss, metrics=metrics)
+    if diverged:
+        rows[-1].update(_prefixed("val_", _blind_guess(data.y_val, data.num_classes, metrics)))
+        test = _blind_guess(data.y_test, data.num_classes, metrics)
+    model.to(home).eval()
+    curve = pd.DataFrame(rows)
+    curve.insert(1, "epoch", curve["step"] / steps_per_epoch)
+    return History(curve, test, diverged, seconds, describe(where))
+
+
+def _loop(
+    model: nn.Module,
+    data: Data,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterable[Tensor],
+    *,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    augment: Callable[[Tensor], Tensor] | None,
+    schedule: Callable[[float], float] | None,
+    on_step: Callable[[nn.Module, int], None] | None,
+    record_at: Callable[[int], bool],
+    measure: Callable[[], dict[str, float]],
+    total: int,
+    autocast: Any,
+) -> tuple[list[dict[str, float]], bool]:
+    """The loop itself: forward, backward, step; now and then a record."""
+    where = next(model.parameters()).device
+    base_lrs = [group["lr"] for group in optimizer.param_groups]
+    rows: list[dict[str, float]] = []
+    loss_sum, since = torch.zeros((), device=where), 0
+    model.train()
+    for step, index in enumerate(batches, start=1):
+        # no copy when the data are on the device already
+        x = data.x_train[index.to(data.x_train.device)].to(where, non_blocking=True)
+        y = data.y_train[index.to(data.y_train.device)].to(where, non_blocking=True)
+        if augment is not None:
+            x = augment(x)
+        if schedule is not None:
+            for group, base in zip(optimizer.param_groups, base_lrs, strict=True):
+                group["lr"] = base * schedule((step - 1) / total)
+        with autocast:
+            batch_loss = loss(model(x), y)
+        optimizer.zero_grad(set_to_none=True)
+        batch_loss.backward()
+        optimizer.step()
+        # Summed on the device: reading a number from a GPU at every step would make it wait.
+        loss_sum += batch_loss.detach()
+        since += 1
+        if on_step is not None:
+            on_step(model, step)
+        if record_at(step):
+            mean_loss = loss_sum.item() / since
+            rows.append({"step": step, "train_loss": mean_loss} | _prefixed("val_", measure()))
+            if not math.isfinite(mean_loss):
+                return rows, True
+            loss_sum.zero_()
+            since = 0
+    # The last update itself can overflow the weights.
+    return rows, not math.isfinite(rows[-1]["val_loss"])
+
+
+def _batches(n: int, batch_size: int, steps: int, seed: int) -> Iterable[Tensor]:
+    """Indices of one batch per step: a fresh order each epoch, the same for the same seed."""
+    generator = torch.Generator().manual_seed(seed)
+    done = 0
+    while done < steps:
+        order = torch.randperm(n, generator=generator)
+        for start in range(0, n - batch_size + 1, batch_size):
+            if done == steps:
+                return
+            done += 1
+            yield order[start : start + batch_size]
+
+
+def _default_loss(y: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    return nn.functional.mse_loss if y.is_floating_point() else nn.functional.cross_entropy
+
+
+def _default_metrics(y: Tensor) -> dict[str, Metric]:
+    return {} if y.is_floating_point() else {"accuracy": accuracy}
+
+
+def _blind_guess(
+    y: Tensor, num_classes: int, metrics: dict[str, Metric] | None
+) -> dict[str, float]:
+    """Scores for a run that diverged: what equal logits (or the mean of ``y``) would get."""
+    if y.is_floating_point():
+        return {"loss": y.var(unbiased=False).item()} | dict.fromkeys(metrics or {}, math.nan)
+    known = {"accuracy": 1 / num_classes}
+    names = ["accuracy"] if metrics is None else list(metrics)
+    return {"loss": math.log(num_classes)} | {name: known.get(name, math.nan) for name in names}
+
+
+def _prefixed(prefix: str, scores: dict[str, float]) -> dict[str, float]:
+    return {prefix + name: value for name, value in scores.items()}
+
+
+def _autocast(model: nn.Module, where: torch.device, wanted: bool | None) -> Any:
+    """bfloat16 arithmetic, or a context that does nothing. bfloat16 needs no loss scaling."""
+    if wanted is None:
+        large = sum(p.numel() for p in model.parameters()) >= _MIXED_PRECISION_FROM
+        # From compute capability 8.0 on the hardware has bfloat16; before, it is emulated.
+        wanted = large and where.type == "cuda" and torch.cuda.get_device_capability(where)[0] >= 8
+    return torch.autocast(where.type, dtype=torch.bfloat16) if wanted else nullcontext()
+
+
+def _fits(data: Data, where: torch.device) -> bool:
+    """Whether the data take less than half of the GPU's free memory (a CPU holds them already)."""
+    if where.type != "cuda":
+        return True
+    size = sum(t.numel() * t.element_size() for t in (data.x_train, data.x_val, data.x_test))
+    return size < torch.cuda.mem_get_info(where)[0] / 2
+
+
+def _check(model, data, lr, num_epochs, num_steps, batch_size, record_every, optimizer) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is a {type(model).__name__}; give a torch.nn.Module, tl.cnn() say.")
+    if not isinstance(data, Data):
+        raise TypeError(f"data is a {type(data).__name__}; give a tl.Data, such as tl.glyphs().")
+    if not callable(optimizer):
+        raise TypeError(
+            f"optimizer={optimizer!r} must be a function of (parameters, lr), such as "
+            "torch.optim.SGD or functools.partial(torch.optim.SGD, momentum=0.9)."
+        )
+    if not lr > 0:
+        raise ValueError(f"lr={lr} must be greater than 0; 0.1 is a start for SGD, 0.001 for Adam.")
+    counts = {"num_epochs": num_epochs, "num_steps": num_steps, "batch_size": batch_size}
+    for name, value in {**counts, "record_every": record_every}.items():
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ValueError(f"{name}={value!r} must be a whole number from 1 up.")
+    if next(model.parameters(), None) is None:
+        raise ValueError("this model has no parameters to train; add a layer, nn.Linear say.")

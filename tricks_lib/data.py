@@ -37,7 +37,7 @@ class DataUnavailable(ConnectionError):
     """A set is neither on this machine nor to be had; the message says what to do."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Data:
     """A data set in memory, split into training, validation and test.
 

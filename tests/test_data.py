@@ -1,0 +1,497 @@
+"""The data: the same for the same seed, split cleanly, in range, clear when it is not to be had."""
+
+import gzip
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+import zipfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tricks_lib import data as td
+
+ROOT = Path(__file__).parent.parent
+LETTERS = partial(td.glyphs, task="letters")
+SHIPPED = [td.glyphs, LETTERS, td.digits, td.drivers]
+NAMES = ["glyphs", "letters", "digits", "drivers"]
+FIELDS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test")
+
+
+def script(name):
+    """Import one of the scripts in data/, which are no package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "data" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def one_sentence(error):
+    text = str(error.value)
+    assert text.endswith(".") and "\n" not in text and ". " not in text, text
+    return text
+
+
+# ---- every set that ships -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", SHIPPED, ids=NAMES)
+def test_types_shapes_and_ranges(make):
+    data = make(0)
+    for part in ("train", "val", "test"):
+        x, y = getattr(data, f"x_{part}"), getattr(data, f"y_{part}")
+        assert x.dtype == torch.float32 and y.dtype == torch.int64
+        assert x.shape == (len(y), *data.shape) and x.is_contiguous()
+        assert y.min() == 0 and y.max() == data.num_classes - 1
+        if len(data.shape) == 3:
+            assert 0 <= x.min() < 0.01 and 0.99 < x.max() <= 1
+
+
+@pytest.mark.parametrize("make", SHIPPED, ids=NAMES)
+def test_the_seed_decides_everything(make):
+    a, again, other = make(3), make(3), make(4)
+    assert all(torch.equal(getattr(a, f), getattr(again, f)) for f in FIELDS)
+    assert not any(torch.equal(getattr(a, f), getattr(other, f)) for f in FIELDS)
+    assert a.seed == 3
+
+
+@pytest.mark.parametrize("make", SHIPPED, ids=NAMES)
+def test_parts_do_not_move_with_the_number_of_training_rows(make):
+    few, many = make(1, n_train=50), make(1, n_train=400)
+    assert all(torch.equal(getattr(few, f), getattr(many, f)) for f in FIELDS[2:])
+    assert torch.equal(few.x_train, many.x_train[:50])
+    assert torch.equal(few.y_train, many.y_train[:50])
+    less_val = make(1, n_val=10)
+    assert torch.equal(less_val.x_test, many.x_test)
+    assert torch.equal(less_val.x_train[:400], many.x_train)
+
+
+@pytest.mark.parametrize("make", SHIPPED, ids=NAMES)
+def test_classes_keep_their_shares(make):
+    data = make(2, n_train=520)
+    share = torch.cat([data.y_train, data.y_val, data.y_test]).bincount() / (
+        520 + len(data.y_val) + len(data.y_test)
+    )
+    for y in (data.y_train, data.y_val, data.y_test):
+        assert (y.bincount(minlength=data.num_classes) / len(y) - share).abs().max() < 0.015
+
+
+@pytest.mark.parametrize("always_train", [0, 2])
+def test_parts_share_no_row(always_train):
+    labels = np.arange(100) % 3
+    parts = td._split("test", labels, 0, 50, 20, 30, always_train=always_train)
+    assert [len(part) for part in parts] == [50, 20, 30]
+    assert sorted(np.concatenate(parts)) == list(range(100))
+    assert list(parts[0][:always_train]) == list(range(always_train))
+
+
+def test_every_glyph_is_dealt_once():
+    # With all 5,000 asked for, the sharpest pixel of each mask must come back as often as it is.
+    plain = pytest.MonkeyPatch()
+    with plain.context() as patch:
+        patch.setattr(td, "BACKGROUND", (0.0, 0.0))
+        patch.setattr(td, "CONTRAST", (1.0, 1.0))
+        patch.setattr(td, "TINT", (1.0, 1.0))
+        patch.setattr(td, "NOISE", 0.0)
+        data = td.glyphs(5, n_train=3600)
+    dealt = torch.cat([data.x_train, data.x_val, data.x_test])[:, 0].mul(255).round().byte().numpy()
+    shipped = td._shipped("glyphs.npz")["digits_masks"]
+    assert sorted(m.tobytes() for m in dealt) == sorted(m.tobytes() for m in shipped)
+
+
+def test_colours_and_noise_are_drawn_anew():
+    # In the corner there is no ink: what stands there is background, tint and noise alone.
+    a, b = td.glyphs(0), td.glyphs(1)
+    corners = [x[:400, :, 0, 0] for x in (a.x_train, a.x_val, a.x_test, b.x_train, b.x_val)]
+    for i, one in enumerate(corners):
+        assert all((one == other).float().mean() < 0.1 for other in corners[:i])
+
+
+def test_drivers_are_raw_and_the_famous_two_come_first():
+    for seed in (0, 7):
+        data = td.drivers(seed)
+        assert len(data.feature_names) == 7 == data.shape[0]
+        assert data.x_train[:2, :2].tolist() == [[50, 10_000], [25, 1_000]]
+    assert data.x_train.std(0).max() / data.x_train.std(0).min() > 1e4, "scales must be unlike"
+    assert 0.35 < data.y_test.float().mean() < 0.5
+    assert td.glyphs(n_train=10).feature_names == ()
+
+
+def test_photo():
+    for name in ("flower", "china"):
+        image = td.photo(name)
+        assert image.shape == (3, 427, 640) and image.dtype == torch.float32
+        assert image.min() >= 0 and 0.9 < image.max() <= 1
+    small = td.photo("china", size=61)
+    assert small.shape == (3, 61, 61)
+    assert abs(small.mean() - image[:, :, 106:533].mean()) < 0.01
+
+
+def test_data_behaves():
+    data = td.digits(0, n_train=30)
+    assert repr(data) == (
+        "Data(digits, seed 0: 30 train, 300 val, 497 test; x (1, 8, 8), 10 classes)"
+    )
+    assert data.to("cpu").x_test.device.type == "cpu"
+    assert data.to("meta").y_train.device.type == "meta"
+    half = data.replace(x_train=data.x_train / 2)
+    assert torch.equal(half.x_train * 2, data.x_train) and half.class_names == data.class_names
+    with pytest.raises(AttributeError):
+        data.seed = 1
+    with pytest.raises(ValueError, match="one label a row"):
+        data.replace(x_train=data.x_train[:5])
+
+
+def test_loaded_tensors_are_the_readers_own():
+    # A reader may write into a tensor; the next one must not see it.
+    for make in SHIPPED:
+        first = make(0, n_train=20)
+        kept = first.x_train.clone()
+        first.x_train.zero_()
+        first.y_train.zero_()
+        assert torch.equal(make(0, n_train=20).x_train, kept)
+
+
+# ---- wrong arguments ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [*SHIPPED, td.mnist, td.cifar10], ids=[*NAMES, "mnist", "cifar10"])
+@pytest.mark.parametrize(
+    ("wrong", "kind", "says"),
+    [
+        ({"seed": -1}, ValueError, "seed must be a whole number, 0 or more"),
+        ({"seed": 1.5}, TypeError, "seed must be a whole number"),
+        ({"seed": True}, TypeError, "seed must be a whole number"),
+        ({"seed": "1"}, TypeError, "seed must be a whole number"),
+        ({"n_train": 0}, ValueError, "n_train must be a whole number, 1 or more"),
+        ({"n_val": -3}, ValueError, "n_val must be a whole number, 1 or more"),
+        ({"n_test": 10.0}, TypeError, "n_test must be a whole number"),
+    ],
+)
+def test_wrong_numbers(make, wrong, kind, says):
+    with pytest.raises(kind) as error:
+        make(**wrong)
+    assert says in one_sentence(error)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (partial(td.glyphs, n_train=9000), "5000 examples, too few .* take n_train=3600"),
+        (partial(td.glyphs, n_val=9000, n_train=9000), "take fewer"),
+        (partial(td.digits, n_test=1797), "1797 examples, too few .* take n_test=497"),
+        (partial(td.drivers, n_train=4000), "take n_train=2400"),
+        (partial(td.glyphs, task="words"), "choose 'digits' or 'letters'"),
+        (partial(td.photo, "cat"), "choose 'flower' or 'china'"),
+        (partial(td.photo, size=0), "size must be a whole number, 1 or more"),
+    ],
+)
+def test_what_cannot_be_had(call, says):
+    with pytest.raises(ValueError, match=says) as error:
+        call()
+    one_sentence(error)
+
+
+def test_numpy_numbers_are_numbers():
+    data = td.digits(np.int64(1), n_train=np.int32(5))
+    assert type(data.seed) is int and len(data.x_train) == 5
+
+
+# ---- torchvision's sets -------------------------------------------------------------------------
+
+
+def idx(array):
+    """Write an array of bytes as an IDX file, the format of MNIST."""
+    sizes = b"".join(n.to_bytes(4, "big") for n in array.shape)
+    return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
+
+
+@pytest.fixture
+def small_mnist(monkeypatch):
+    """A made MNIST of 60 and 20 images: its files, known to the library by size and sum."""
+    rng = np.random.default_rng(0)
+    files = {}
+    for part, n in (("train", 60), ("t10k", 20)):
+        files[f"{part}-images-idx3-ubyte"] = idx(rng.integers(0, 256, (n, 28, 28), np.uint8))
+        files[f"{part}-labels-idx1-ubyte"] = idx(np.arange(n, dtype=np.uint8) % 10)
+    known = {f: (len(b), hashlib.md5(b).hexdigest()) for f, b in files.items()}
+    monkeypatch.setattr(td, "_IDX_FILES", known)
+    return files
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Every attempt at the network fails at once, as on a machine without one."""
+    tried = []
+
+    def refuse(request, *args, **kwargs):
+        tried.append(getattr(request, "full_url", request))
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    return tried
+
+
+@pytest.fixture
+def server(small_mnist, monkeypatch):
+    """Stand in for the network: serve the made MNIST, packed, with the sums that belong to it."""
+    from torchvision.datasets import MNIST, utils
+
+    packed = {f"{name}.gz": gzip.compress(content) for name, content in small_mnist.items()}
+    served = []
+
+    def serve(url, filename, *args, **kwargs):
+        served.append(url.rpartition("/")[2])
+        Path(filename).write_bytes(packed[served[-1]])
+
+    monkeypatch.setattr(utils, "_get_redirect_url", lambda url, **kwargs: url)
+    monkeypatch.setattr(utils, "_urlretrieve", serve)
+    sums = [(name, hashlib.md5(content).hexdigest()) for name, content in packed.items()]
+    monkeypatch.setattr(MNIST, "resources", sums)
+    return packed, served
+
+
+FEW = {"n_train": 40, "n_val": 10, "n_test": 20}
+
+
+def put(files, root):
+    raw = root / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name, content in files.items():
+        (raw / name).write_bytes(content)
+    return raw
+
+
+def test_files_already_there_need_no_network(small_mnist, no_network, tmp_path):
+    put(small_mnist, tmp_path)
+    data = td.mnist(1, root=tmp_path, **FEW)
+    assert data.shape == (1, 28, 28) and data.x_train.dtype == torch.float32
+    assert data.y_train.dtype == torch.int64 and data.x_train.max() == 1
+    assert data.class_names == tuple("0123456789") and no_network == []
+    # Training and validation come out of one part, the test out of the other.
+    rows = {row.numpy().tobytes() for row in torch.cat([data.x_train, data.x_val])}
+    assert len(rows) == 50
+    assert not rows & {row.numpy().tobytes() for row in data.x_test}
+    with pytest.raises(ValueError, match=r"test part of mnist has 20 .* take n_test=20"):
+        td.mnist(root=tmp_path, n_train=40, n_val=10, n_test=21)
+
+
+def test_the_environment_names_the_folder(small_mnist, no_network, tmp_path, monkeypatch):
+    put(small_mnist, tmp_path)
+    monkeypatch.setenv("TRICKS_DATA", str(tmp_path))
+    assert len(td.mnist(**FEW).x_test) == 20
+
+
+@pytest.mark.parametrize("make", [td.mnist, td.fashion_mnist, td.cifar10])
+def test_without_a_network_there_is_one_clear_error(make, no_network, tmp_path):
+    with pytest.raises(td.DataUnavailable) as error:
+        make(root=tmp_path)
+    text = one_sentence(error)
+    for mend in ("connect to the network", str(tmp_path), "tl.glyphs()", "no network"):
+        assert mend in text
+    assert no_network, "it should have tried"
+    assert error.value.__cause__ is None and error.value.__suppress_context__
+    assert list(tmp_path.iterdir()) == [], "nothing may be half-kept"
+
+
+def test_download_false_tries_no_network(no_network, tmp_path):
+    with pytest.raises(td.DataUnavailable, match="download=False"):
+        td.mnist(root=tmp_path / "none", download=False)
+    assert no_network == [] and not (tmp_path / "none").exists()
+
+
+def test_download(small_mnist, server, tmp_path):
+    data = td.mnist(root=tmp_path, **FEW)
+    assert len(data.x_train) == 40 and len(server[1]) == 4
+    raw = tmp_path / "MNIST" / "raw"
+    assert sorted(p.name for p in raw.iterdir()) == sorted(small_mnist), "unpacked files, no more"
+    assert [p.name for p in tmp_path.iterdir()] == ["MNIST"]
+    td.mnist(root=tmp_path, **FEW)
+    assert len(server[1]) == 4, "the second time nothing is fetched"
+
+
+def half(content):
+    return content[: len(content) // 2]
+
+
+def flipped(content):
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+@pytest.mark.parametrize("damage", [half, flipped])
+def test_a_damaged_file_is_seen(small_mnist, no_network, tmp_path, damage):
+    name = "train-images-idx3-ubyte"
+    put(small_mnist | {name: damage(small_mnist[name])}, tmp_path)
+    with pytest.raises(td.DataUnavailable, match=rf"{name} \(broken\)") as error:
+        td.mnist(root=tmp_path, **FEW)
+    assert "t10k" not in one_sentence(error), "only the damaged file is to be replaced"
+    assert [p.name for p in tmp_path.iterdir()] == ["MNIST"]
+
+
+@pytest.mark.parametrize("damage", [half, flipped])
+def test_a_damaged_file_is_replaced(small_mnist, server, tmp_path, damage):
+    name = "t10k-labels-idx1-ubyte"
+    raw = put(small_mnist | {name: damage(small_mnist[name])}, tmp_path)
+    td.mnist(root=tmp_path, **FEW)
+    assert (raw / name).read_bytes() == small_mnist[name]
+
+
+def test_a_download_that_breaks_off_leaves_nothing(small_mnist, server, tmp_path):
+    name = "t10k-images-idx3-ubyte.gz"  # the third of four
+    server[0][name] = half(server[0][name])
+    with pytest.raises(td.DataUnavailable) as error:
+        td.mnist(root=tmp_path, **FEW)
+    one_sentence(error)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_half_written_fashion_file_is_seen(small_mnist, no_network, tmp_path):
+    raw = put(small_mnist, tmp_path)
+    shutil.move(raw.parent, tmp_path / "FashionMNIST")
+    assert td.fashion_mnist(root=tmp_path, **FEW).class_names[9] == "Ankle boot"
+    file = tmp_path / "FashionMNIST" / "raw" / "t10k-images-idx3-ubyte"
+    file.write_bytes(half(file.read_bytes()))
+    with pytest.raises(td.DataUnavailable, match=r"t10k-images-idx3-ubyte \(broken\)"):
+        td.fashion_mnist(root=tmp_path, **FEW)
+
+
+def test_cifar10(no_network, tmp_path, monkeypatch):
+    import pickle
+
+    from torchvision.datasets import CIFAR10
+
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+
+    def write(name, content):
+        (folder / name).write_bytes(pickle.dumps(content))
+        return [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
+
+    def batch(name):
+        labels = list(range(10)) * 2
+        return write(name, {"data": rng.integers(0, 256, (20, 3072), np.uint8), "labels": labels})
+
+    monkeypatch.setattr(CIFAR10, "train_list", [batch("data_batch_1"), batch("data_batch_2")])
+    monkeypatch.setattr(CIFAR10, "test_list", [batch("test_batch")])
+    names = [f"kind {k}" for k in range(10)]
+    meta = write("batches.meta", {"label_names": names})
+    known = {"filename": meta[0], "key": "label_names", "md5": meta[1]}
+    monkeypatch.setattr(CIFAR10, "meta", known)
+    data = td.cifar10(root=tmp_path, n_train=30, n_val=10, n_test=20)
+    assert data.shape == (3, 32, 32) and data.class_names == tuple(names)
+    with (folder / "test_batch").open("rb") as file:
+        first = pickle.load(file)["data"][0].reshape(3, 32, 32)
+    assert any(np.allclose(x * 255, first, atol=1e-3) for x in data.x_test.numpy())
+    (folder / "test_batch").write_bytes(half((folder / "test_batch").read_bytes()))
+    with pytest.raises(td.DataUnavailable, match=r"test_batch \(broken\)"):
+        td.cifar10(root=tmp_path, n_train=30, n_val=10, n_test=20)
+
+
+@pytest.mark.skipif("TRICKS_MNIST_ROOT" not in os.environ, reason="TRICKS_MNIST_ROOT is not set")
+def test_the_real_mnist(no_network):
+    data = td.mnist(root=os.environ["TRICKS_MNIST_ROOT"])
+    assert [len(data.x_train), len(data.x_val), len(data.x_test)] == [55_000, 5_000, 10_000]
+    assert abs(torch.cat([data.x_train, data.x_val]).mean() - 0.1307) < 1e-4
+    assert data.y_test.bincount().tolist() == [
+        980,
+        1135,
+        1032,
+        1010,
+        982,
+        892,
+        958,
+        1028,
+        974,
+        1009,
+    ]
+    assert no_network == []
+
+
+# ---- the files and their scripts ----------------------------------------------------------------
+
+
+def test_the_script_draws_the_shipped_glyphs():
+    make = script("make_glyphs")
+    arrays = td._shipped("glyphs.npz")
+    assert tuple(arrays["faces"]) == make.FACES
+    for number, (task, (chars, each)) in enumerate(make.TASKS.items()):
+        labels = arrays[f"{task}_labels"]
+        drawn = make.draw_parameters(np.random.default_rng([0, number]), len(labels))
+        assert np.bincount(labels).tolist() == [each] * len(chars)
+        for name in make.PARAMETERS:
+            assert np.array_equal(arrays[f"{task}_{name}"], drawn[name])
+        for k in range(0, len(labels), 501):
+            row = [int(drawn[name][k]) for name in make.PARAMETERS]
+            mask = make.render(chars[labels[k]], *row).astype(float)
+            # Other versions of FreeType move a few grey levels at the edges.
+            assert abs(mask - arrays[f"{task}_masks"][k]).mean() < 4
+
+
+def test_the_script_makes_the_shipped_drivers():
+    make = script("make_drivers")
+    x, claims, chance = make.make()
+    table = td._shipped("drivers.csv")
+    assert tuple(table) == (*make.COLUMNS, make.TARGET)
+    assert np.allclose(x, np.stack([table[name] for name in make.COLUMNS], axis=1))
+    assert np.array_equal(claims, table[make.TARGET])
+    age, _, licence, *_, night = x.T
+    assert (licence <= age - 18).all() and ((night >= 0) & (night <= 1)).all()
+    # What data/README.md says: 40 % claims, and right 86 % of the time at best.
+    assert round(claims.mean(), 2) == 0.40
+    assert round(np.maximum(chance, 1 - chance).mean(), 2) == 0.86
+
+
+def test_every_file_has_its_provenance():
+    readme = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
+    listed = {
+        line.split("`")[1]: line.split("|")[1:-1]
+        for line in readme.split("## ")[0].splitlines()
+        if line.startswith("| `")
+    }
+    there = {path.name for path in (ROOT / "data").iterdir() if path.is_file()}
+    assert set(listed) == there
+    assert all(len(cells) == 4 and all(map(str.strip, cells)) for cells in listed.values())
+    for name in td._shipped("drivers.csv"):
+        assert f"`{name}`" in readme
+
+
+def test_the_wheel_holds_its_data(tmp_path):
+    # A copy, because a build leaves folders in the place where it runs.
+    source = tmp_path / "source"
+    skip = shutil.ignore_patterns("__pycache__")
+    for folder in ("tricks_lib", "data"):
+        shutil.copytree(ROOT / folder, source / folder, ignore=skip)
+    for file in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / file, source)
+    pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run(
+        [*pip, "--wheel-dir", tmp_path, source], check=True, capture_output=True, text=True
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
+        archive.extractall(tmp_path / "installed")
+    for name in ("glyphs.npz", "drivers.csv", "README.md"):
+        assert f"tricks_lib/_data/{name}" in held
+    code = (
+        "from tricks_lib import data; import sys; print(data.__file__); "
+        "print(data.glyphs(n_train=5)); print(data.drivers(n_train=5)); "
+        "print('torchvision' in sys.modules)"
+    )
+    env = os.environ | {"PYTHONPATH": str(tmp_path / "installed"), "PYTHONSAFEPATH": "1"}
+    run = partial(subprocess.run, cwd=tmp_path, env=env, capture_output=True, text=True)
+    lines = run([sys.executable, "-c", code], check=True).stdout.splitlines()
+    assert Path(lines[0]).is_relative_to(tmp_path / "installed")
+    assert lines[1].startswith("Data(glyphs, seed 0: 5 train")
+    assert lines[2].startswith("Data(drivers, seed 0: 5 train")
+    assert lines[3] == "False", "torchvision must be imported only where it is needed"

@@ -1,0 +1,202 @@
+"""Forest plots: every claim a row, its effect and interval against zero."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from book.records import HOLDS, NONE, OPPOSITE, VERDICTS, Found
+
+# Colours that colour-blind readers can tell apart; the shape says the same once more.
+STYLE = {
+    HOLDS: {"color": "#0072B2", "marker": "o", "markerfacecolor": "#0072B2"},
+    NONE: {"color": "#6B6B6B", "marker": "o", "markerfacecolor": "white"},
+    OPPOSITE: {"color": "#C44E00", "marker": "D", "markerfacecolor": "#C44E00"},
+}
+TICKS = (1, 3, 10, 30, 100, 300, 1000)
+SYSTEM_FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
+INK, PALE = "#24292F", "#57606A"
+MINUS, LEFT, RIGHT = "\N{MINUS SIGN}", "\N{LEFTWARDS ARROW}", "\N{RIGHTWARDS ARROW}"
+
+
+def alt_text(claims: Sequence[Found]) -> str:
+    """What the figure shows, in words, for readers who cannot see it."""
+    counts = {name: sum(claim.verdict == name for claim in claims) for name in VERDICTS}
+    return (
+        f"Forest plot of {len(claims)} measured claims. Each row is the effect of one claim with "
+        "its 95 % interval, in multiples of the smallest effect that matters; zero is in the "
+        "middle and the right-hand side is where the claim points. "
+        f"{counts[HOLDS]} hold, {counts[NONE]} show no detectable effect, "
+        f"{counts[OPPOSITE]} come out opposite."
+    )
+
+
+def draw(claims: Sequence[Found], path: Path, *, narrow: bool, compact: bool = False) -> None:
+    """Draw the claims into an SVG file, the same bytes each time.
+
+    Args:
+        claims: What to show, a row each, grouped by page in the order given.
+        path: The file to write.
+        narrow: For a phone: 3.5 inches wide, labels above the rows instead of beside them.
+        compact: Name the pages only, not each claim.
+    """
+    width = 3.5 if narrow else 7.4
+    step = 0.16 if compact else (0.42 if narrow else 0.25)
+    rows, y = [], 0.0
+    for number, claim in enumerate(claims):
+        first = number == 0 or claims[number - 1].page != claim.page
+        if first:
+            y += (0.32 if narrow else 0.1) if compact else (0.44 if narrow else 0.4)
+        rows.append((claim, y, first))
+        y += step
+    settings = {"svg.fonttype": "none", "svg.hashsalt": "ledger", "font.family": "DejaVu Sans"}
+    with mpl.rc_context(settings):
+        top, bottom = 0.32, 0.72
+        height = top + y + bottom
+        figure = Figure(figsize=(width, height))
+        FigureCanvasSVG(figure)
+        left = 0.12 if narrow else (1.45 if compact else 2.35)
+        axes = figure.add_axes(
+            (left / width, bottom / height, 1 - (left + 0.12) / width, y / height)
+        )
+        _axis(axes, claims, y)
+        for claim, at, first in rows:
+            _row(axes, claim, at, compact)
+            _labels(axes, claim, at, first, narrow, compact)
+        _legend(axes, narrow)
+        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+    # The reader's own system font, not the font of the machine that drew the figure.
+    text = path.read_text(encoding="utf-8").replace("'DejaVu Sans'", SYSTEM_FONTS)
+    path.write_text(text, encoding="utf-8")
+
+
+def _axis(axes: Axes, claims: Sequence[Found], bottom: float) -> None:
+    """A scale that is even up to one margin and logarithmic beyond it, both ways."""
+    reach = [value for claim in claims for value in claim.scaled]
+    low, high = min(-2.0, *reach) * 1.35, max(2.0, *reach) * 1.35
+    axes.set_xscale("symlog", linthresh=1, linscale=0.7)
+    axes.set_xlim(low, high)
+    axes.set_ylim(bottom, -0.05)
+    axes.axvspan(-1, 1, color="#000000", alpha=0.055, linewidth=0)
+    axes.axvline(0, color=INK, linewidth=0.9)
+    # Few ticks on a narrow scale, so that their labels stay apart.
+    keep = TICKS[:: 2 if high > 60 or low < -60 else 1]
+    ticks = [-tick for tick in reversed(keep) if -tick >= low]
+    ticks += [0, *[tick for tick in keep if tick <= high]]
+    axes.set_xticks(
+        ticks,
+        [f"{tick}\N{MULTIPLICATION SIGN}".replace("-", MINUS) if tick else "0" for tick in ticks],
+        fontsize=8,
+        color=PALE,
+    )
+    axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    axes.tick_params(axis="x", length=0, pad=4)
+    axes.set_yticks([])
+    for side in ("top", "left", "right", "bottom"):
+        axes.spines[side].set_visible(False)
+    axes.set_xlabel(
+        "effect in multiples of the smallest that matters", fontsize=8, color=PALE, labelpad=20
+    )
+    below = axes.get_xaxis_transform()  # x in data, y in shares of the axis
+    axes.annotate(
+        f"{LEFT} the opposite",
+        (0, 0),
+        (-6, -27),
+        xycoords=below,
+        fontsize=8,
+        textcoords="offset points",
+        color=PALE,
+        ha="right",
+    )
+    axes.annotate(
+        f"as taught {RIGHT}",
+        (0, 0),
+        (6, -27),
+        xycoords=below,
+        fontsize=8,
+        textcoords="offset points",
+        color=PALE,
+        ha="left",
+    )
+
+
+def _row(axes: Axes, claim: Found, at: float, compact: bool) -> None:
+    low, mean, high = claim.scaled
+    style = STYLE[claim.verdict]
+    axes.plot([low, high], [at, at], color=style["color"], linewidth=1.6, solid_capstyle="round")
+    axes.plot(
+        [mean],
+        [at],
+        linestyle="none",
+        markersize=4.6 if compact else 5.6,
+        markeredgewidth=1.4,
+        **style,
+    )
+
+
+def _labels(axes: Axes, claim: Found, at: float, first: bool, narrow: bool, compact: bool) -> None:
+    """The page once per group; each claim's name unless the plot is compact."""
+    page = claim.page.replace("_", " ")
+    name = claim.id.split(".")[1].replace("_", " ")
+    if claim.kind != "claim":
+        name += f" ({claim.kind})"
+    side = axes.get_yaxis_transform()  # x in shares of the axis, y in data
+    if narrow:
+        if first:
+            lift = 0.16 if compact else 0.36
+            axes.text(
+                0,
+                at - lift,
+                page,
+                transform=side,
+                fontsize=8.5,
+                fontweight="bold",
+                color=INK,
+                va="center",
+            )
+        if not compact:
+            axes.text(0, at - 0.16, name, transform=side, fontsize=8.5, color=INK, va="center")
+    elif compact:
+        if first:
+            axes.text(
+                -0.02, at, page, transform=side, fontsize=9, color=INK, ha="right", va="center"
+            )
+    else:
+        if first:
+            axes.text(
+                -0.02,
+                at - 0.24,
+                page,
+                transform=side,
+                fontsize=9,
+                fontweight="bold",
+                color=INK,
+                ha="right",
+                va="center",
+            )
+        axes.text(-0.02, at, name, transform=side, fontsize=9, color=INK, ha="right", va="center")
+
+
+def _legend(axes: Axes, narrow: bool) -> None:
+    """Say which side means what, above the plot, and what the marks mean."""
+    size = 7.5 if narrow else 8.5
+    for name, label in ((HOLDS, "holds"), (NONE, "no detectable effect"), (OPPOSITE, "opposite")):
+        axes.plot(
+            [], [], linewidth=1.6, markersize=5, markeredgewidth=1.4, label=label, **STYLE[name]
+        )
+    axes.legend(
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=3,
+        frameon=False,
+        fontsize=size,
+        handlelength=1.4,
+        columnspacing=1.2,
+        borderaxespad=0.2,
+        labelcolor=INK,
+    )

@@ -1,0 +1,318 @@
+"""The Sphinx extension of the book: it puts the notebooks' claim records into the pages.
+
+=====================================  ==========================================================
+``{claims-ledger}``  part, kind        the full table: who says it, effect, interval, verdict
+``{claims-list}``    part              claim and verdict only, for the first page of a part
+``{claims-plot}``    part, compact     a forest plot
+``{claim}`id```                        a link to a claim's card, with its verdict
+``{claim-count}`holds```               a number: claims, holds, none, opposite, checks, pages ...
+inline code with a claim's id          the same link, in notebooks as well
+=====================================  ==========================================================
+
+Numbers about claims are never typed: they come from the records at every build, and whatever
+does not fit together becomes a warning, which ``make book`` turns into an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective, SphinxRole
+
+from book import forest
+from book.records import HOLDS, ID, NONE, OPPOSITE, Found, collect, format_value, unit
+
+logger = logging.getLogger(__name__)
+
+BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
+LOCAL_BADGE = Path(__file__).parent / "vendor" / "colab-badge.svg"
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+def read_records(app: Sphinx, env: Any, added: set, changed: set, removed: set) -> list[str]:
+    """Collect all records before any page is read; read every page again when one changed."""
+    source = Path(app.srcdir)
+    order = list(getattr(app.config, "external_site_map", ()))
+    in_book = sorted(env.found_docs, key=lambda name: order.index(name) if name in order else -1)
+    notebooks = {
+        name: path for name in in_book if (path := Path(env.doc2path(name))).suffix == ".ipynb"
+    }
+    keys = env.get_domain("cite").bibdata.data.entries
+    env.claims, problems = collect(notebooks, keys)
+    env.claim_pages = {path.stem: name for name, path in notebooks.items()}
+    for problem in problems:
+        warn(problem.message, problem.docname)
+    for path in sorted(source.glob("chapters/**/*.ipynb")):
+        hidden = {part for part in path.relative_to(source).parts if part[0] in "._"}
+        if not hidden and path not in notebooks.values():
+            warn(f"{path.relative_to(source).as_posix()} is not in the table of contents")
+    everything = [[found.docname, dict(found.record)] for found in env.claims.values()]
+    digest = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
+    if digest == getattr(env, "claims_digest", None):
+        return []
+    env.claims_digest = digest
+    return sorted(env.found_docs - added)
+
+
+def warn(message: str, location: Any = None) -> None:
+    """A warning of this extension; ``make book`` fails on it."""
+    logger.warning(message, location=location, type="ledger")
+
+
+# --- small pieces of a page -------------------------------------------------------------------
+
+
+def badge(found: Found) -> nodes.inline:
+    """The verdict as a small coloured label; the word itself is the message."""
+    return nodes.inline(found.verdict, found.verdict, classes=["verdict", found.css])
+
+
+def address(env: Any, found: Found) -> str:
+    """The way from the page being read to the card of a claim."""
+    page = env.app.builder.get_relative_uri(env.docname, found.docname)
+    return f"{page}#{found.anchor}"
+
+
+def reference(env: Any, found: Found, *children: nodes.Node) -> nodes.reference:
+    """A link to the card of a claim around ``children``."""
+    return nodes.reference(
+        "", "", *children, refuri=address(env, found), internal=True, classes=["claim-ref"]
+    )
+
+
+def citation(directive: SphinxDirective, key: str) -> list[nodes.Node]:
+    """A citation as ``{cite:t}`key``` makes it; an unknown key was reported when reading."""
+    domain = directive.env.get_domain("cite")
+    if key not in domain.bibdata.data.entries:
+        return [nodes.Text(key)]
+    role = domain.roles["t"]
+    inliner = getattr(directive.state, "inliner", None)
+    text = f":cite:t:`{key}`"
+    made, _ = role("cite:t", text, key, directive.lineno, inliner, {}, [])
+    return made
+
+
+def table(head: list[str], rows: list[list[list[nodes.Node]]], css: str) -> nodes.table:
+    """A table of ready-made cells, each a list of paragraphs."""
+    group = nodes.tgroup(cols=len(head))
+    group += [nodes.colspec(colwidth=1) for _ in head]
+    top, body = nodes.thead(), nodes.tbody()
+    top += nodes.row("", *[nodes.entry("", nodes.paragraph(text=text)) for text in head])
+    for cells in rows:
+        body += nodes.row("", *[nodes.entry("", *paragraphs) for paragraphs in cells])
+    group += [top, body]
+    return nodes.table("", group, classes=["ledger", css])
+
+
+def cell(*children: nodes.Node, css: str = "") -> nodes.paragraph:
+    """One paragraph for a table cell."""
+    return nodes.paragraph("", "", *children, classes=[css] if css else [])
+
+
+# --- directives -------------------------------------------------------------------------------
+
+
+class ClaimsDirective(SphinxDirective):
+    """What all directives share: which claims to show."""
+
+    option_spec = {  # noqa: RUF012
+        "part": directives.unchanged,
+        "kind": lambda text: directives.choice(text, ("claim", "check", "all")),
+        "compact": directives.flag,
+    }
+
+    def chosen(self) -> list[Found]:
+        """The claims of ``:part:`` and ``:kind:``, in the order of the book."""
+        part, kind = self.options.get("part"), self.options.get("kind", "claim")
+        return [
+            found
+            for found in self.env.claims.values()
+            if part in (None, found.part)
+            and (kind == "all" or (found.kind == "claim") == (kind == "claim"))
+        ]
+
+    def run(self) -> list[nodes.Node]:
+        claims = self.chosen()
+        if not claims:
+            return [nodes.paragraph(text="Nothing has been measured here yet.")]
+        return self.show(claims)
+
+    def show(self, claims: list[Found]) -> list[nodes.Node]:
+        raise NotImplementedError
+
+
+class Ledger(ClaimsDirective):
+    """``{claims-ledger}``: all that is known of each claim, a row each."""
+
+    def show(self, claims: list[Found]) -> list[nodes.Node]:
+        head = ["Claim", "Verdict", "Effect and 95 % interval", "Data, seeds", "Who says so"]
+        return [table(head, [self.row(found) for found in claims], "ledger-full")]
+
+    def row(self, found: Found) -> list[list[nodes.Node]]:
+        low, high = (format_value(found.metric, value) for value in found.interval)
+        effect = format_value(found.metric, found.effect)
+        margin = format_value(found.metric, found.margin, "")
+        kind = "" if found.kind == "claim" else f"{found.kind.capitalize()}: "
+        who = citation(self, found.source)
+        for number, key in enumerate(found.tested_by):
+            who += [nodes.Text("; tested by " if number == 0 else ", "), *citation(self, key)]
+        interval = f" [{low}, {high}] {unit(found.metric)}"
+        return [
+            [
+                cell(nodes.Text(kind), reference(self.env, found, nodes.Text(found.sentence))),
+                cell(nodes.literal(text=found.id, classes=["claim-id"])),
+            ],
+            [cell(badge(found))],
+            [
+                cell(nodes.strong(text=effect), nodes.Text(interval)),
+                cell(
+                    nodes.Text(f"{' minus '.join(found.arms)}; matters from {margin} on"),
+                    css="small",
+                ),
+            ],
+            [cell(nodes.Text(found.data)), cell(nodes.Text(f"{found.num_seeds} seeds"))],
+            [cell(*who)],
+        ]
+
+
+class ClaimsList(ClaimsDirective):
+    """``{claims-list}``: what a part claims, and what came of it."""
+
+    def show(self, claims: list[Found]) -> list[nodes.Node]:
+        rows = [
+            [
+                [cell(reference(self.env, found, nodes.Text(found.sentence)))],
+                [cell(nodes.Text(found.page.replace("_", " ")))],
+                [cell(badge(found))],
+            ]
+            for found in claims
+        ]
+        return [table(["Claim", "Page", "Verdict"], rows, "ledger-list")]
+
+
+class ClaimsPlot(ClaimsDirective):
+    """``{claims-plot}``: a forest plot, drawn twice: for a wide page and for a phone."""
+
+    def show(self, claims: list[Found]) -> list[nodes.Node]:
+        compact = "compact" in self.options
+        folder = Path(self.env.app.doctreedir) / "ledger"
+        folder.mkdir(parents=True, exist_ok=True)
+        name = "-".join(
+            ["claims", self.options.get("part", "all"), self.options.get("kind", "claim")]
+            + ["compact"] * compact
+        )
+        images = []
+        for narrow in (False, True):
+            path = folder / f"{name}-{'narrow' if narrow else 'wide'}.svg"
+            forest.draw(claims, path, narrow=narrow, compact=compact)
+            uri = "/" + Path(os.path.relpath(path, self.env.srcdir)).as_posix()
+            css = ["forest", "forest-narrow" if narrow else "forest-wide"]
+            images.append(nodes.image(uri=uri, alt=forest.alt_text(claims), classes=css))
+        return images
+
+
+# --- roles and inline code --------------------------------------------------------------------
+
+
+def claim_link(env: Any, name: str) -> nodes.Node | None:
+    """A link with the verdict for the claim ``name``, or None when no record has that id."""
+    found = env.claims.get(name)
+    if not found:
+        return None
+    return reference(env, found, nodes.literal(text=name), nodes.Text(" "), badge(found))
+
+
+class ClaimRole(SphinxRole):
+    """``{claim}`augmentation.few_images```."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        link = claim_link(self.env, self.text)
+        if link is None:
+            warn(f"no record has the claim id {self.text!r}", self.get_location())
+            return [nodes.literal(text=self.text)], []
+        return [link], []
+
+
+class CountRole(SphinxRole):
+    """``{claim-count}`holds data_processing```: how many, in the book or in a part of it."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        what, _, part = self.text.partition(" ")
+        here = [found for found in self.env.claims.values() if part in ("", found.part)]
+        claims = [found for found in here if found.kind == "claim"]
+        checks = [found for found in here if found.kind != "claim"]
+        counts = {
+            "claims": len(claims),
+            "holds": sum(found.verdict == HOLDS for found in claims),
+            "none": sum(found.verdict == NONE for found in claims),
+            "opposite": sum(found.verdict == OPPOSITE for found in claims),
+            "checks": len(checks),
+            "checks-passed": sum(found.verdict == NONE for found in checks),
+            "pages": len({found.docname for found in here}),
+        }
+        if what not in counts or (part and not (Path(self.env.srcdir, "chapters", part)).is_dir()):
+            warn(
+                f"claim-count knows {', '.join(counts)}, and the parts; not {self.text!r}",
+                self.get_location(),
+            )
+            return [nodes.Text("?")], []
+        return [nodes.Text(str(counts[what]))], []
+
+
+class Prose(SphinxTransform):
+    """Turn claim ids in inline code into links, and keep pages free of the network."""
+
+    default_priority = 400
+
+    def apply(self, **kwargs: Any) -> None:
+        strict = not self.env.docname.startswith("chapters/reference/api/")
+        for literal in list(self.document.findall(nodes.literal)):
+            name = literal.astext()
+            inside_link = isinstance(literal.parent, nodes.reference | pending_xref)
+            if inside_link or "claim-id" in literal["classes"] or not ID.fullmatch(name):
+                continue
+            page, _, slug = name.partition(".")
+            link = claim_link(self.env, name)
+            if link is not None:
+                literal.replace_self(link)
+            elif strict and page in self.env.claim_pages and slug not in ("ipynb", "py", "md"):
+                warn(f"the text names the claim {name!r}, but no record has that id", literal)
+        for image in self.document.findall(nodes.image):
+            if image["uri"] == BADGE:
+                image["uri"] = "/" + Path(os.path.relpath(LOCAL_BADGE, self.env.srcdir)).as_posix()
+            elif "://" in image["uri"]:
+                warn(f"the image {image['uri']} would be loaded from the network", image)
+
+
+def site_address(app: Sphinx, config: Any) -> None:
+    """Where the book will stand, from the repository's name: GitHub Pages' own rule."""
+    owner, _, name = urlparse(config.html_theme_options["repository_url"]).path[1:].partition("/")
+    prefix = "/" if name.lower() == f"{owner.lower()}.github.io" else f"/{name}/"
+    config.html_baseurl = config.ogp_site_url = f"https://{owner.lower()}.github.io{prefix}"
+    config.notfound_urls_prefix = prefix
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register all of the above with Sphinx."""
+    app.connect("config-inited", site_address, priority=100)
+    app.connect("env-get-outdated", read_records)
+    app.add_directive("claims-ledger", Ledger)
+    app.add_directive("claims-list", ClaimsList)
+    app.add_directive("claims-plot", ClaimsPlot)
+    app.add_role("claim", ClaimRole())
+    app.add_role("claim-count", CountRole())
+    app.add_transform(Prose)
+    return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

@@ -1,0 +1,257 @@
+"""Run the book's notebooks: store clean outputs, or replicate every claim with other seeds.
+
+    python -m book.notebooks run [paths]                  execute, clean, write what changed
+    python -m book.notebooks replicate --seed 3 [paths]   same code, fresh seeds, same verdicts?
+
+Without paths, every notebook under chapters/ takes part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import os
+import re
+import struct
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ipykernel.kernelspec
+import nbformat
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbformat import NotebookNode
+
+from book.records import stored_records
+
+CHAPTERS = Path("chapters")
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+KEPT_METADATA = ("tags", "mystnb")
+CELL_TIMEOUT = 900  # seconds
+Record = dict[str, Any]
+
+# The same numbers on every machine: one thread a process, no random hashes, no progress bars.
+FIXED_ENV = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "PYTHONHASHSEED": "0",
+    "TQDM_DISABLE": "1",
+}
+
+
+class NotebookError(Exception):
+    """A notebook could not be run to its end; the message names the cell and the error."""
+
+
+class _Kernels(KernelSpecManager):
+    """Whatever kernel a notebook names, run it with one given Python."""
+
+    def __init__(self, python: str) -> None:
+        super().__init__()
+        self._python = python
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        spec = ipykernel.kernelspec.get_kernel_dict()
+        return KernelSpec(**{**spec, "argv": [self._python, *spec["argv"][1:]]})
+
+
+def find_notebooks(paths: Sequence[Path | str] = ()) -> list[Path]:
+    """Every notebook among ``paths`` (files or folders), sorted; by default all of chapters/.
+
+    Raises:
+        FileNotFoundError: a path that does not exist, or is no notebook and no folder.
+    """
+    found: set[Path] = set()
+    for path in map(Path, paths or [CHAPTERS]):
+        if path.is_dir():
+            found.update(p for p in path.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+        elif path.is_file() and path.suffix == ".ipynb":
+            found.add(path)
+        else:
+            raise FileNotFoundError(f"{path} is neither a notebook nor a folder of notebooks.")
+    return sorted(found)
+
+
+def execute(
+    path: Path,
+    extra_env: Mapping[str, str],
+    *,
+    keep_going: bool = False,
+    python: str = sys.executable,
+) -> NotebookNode:
+    """Run one notebook in a fresh kernel, in its own folder, and give it back with its outputs.
+
+    ``keep_going`` runs the cells after an error too and leaves the error among the outputs.
+    ``python`` is the interpreter of the kernel; by default, the one that runs this program.
+
+    Raises:
+        NotebookError: a cell raised, took too long, or the kernel died.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook,
+        km=AsyncKernelManager(kernel_name="python3", kernel_spec_manager=_Kernels(python)),
+        resources={"metadata": {"path": str(path.parent)}},
+        timeout=CELL_TIMEOUT,
+        record_timing=False,
+        coalesce_streams=True,
+        allow_errors=keep_going,
+        extra_arguments=["--log-level=ERROR"],
+    )
+    # Stored outputs are the CPU's; seeds come from extra_env alone, never from the caller's shell.
+    env = {"TRICKS_DEVICE": "cpu", **os.environ, **FIXED_ENV}
+    env = {k: v for k, v in env.items() if k not in ("TRICKS_SEED", "TRICKS_SEEDS")}
+    try:
+        client.execute(env={**env, **extra_env}, cleanup_kc=True)
+    except CellExecutionError as error:
+        raise NotebookError(f"{path}: {_failed_cells(notebook)[0]}") from error
+    except (DeadKernelError, TimeoutError) as error:
+        raise NotebookError(f"{path}: {type(error).__name__}: {error}") from error
+    return notebook
+
+
+def _failed_cells(notebook: NotebookNode) -> list[str]:
+    """One paragraph for each cell that raised, unless its tag says that it should."""
+    failures = []
+    for number, cell in enumerate(notebook.cells):
+        if cell.cell_type != "code" or "raises-exception" in cell.metadata.get("tags", []):
+            continue
+        for output in cell.outputs:
+            if output.output_type == "error":
+                source = "\n".join(f"    {line}" for line in cell.source.splitlines())
+                reason = f"{output.ename}: {output.evalue}"
+                failures.append(f"cell {number} ({cell.id}) raised {reason}\n{source}")
+    return failures
+
+
+def clean(notebook: NotebookNode) -> None:
+    """Drop, in place, all that differs from run to run or from machine to machine."""
+    notebook.nbformat_minor = 5
+    notebook.metadata = NotebookNode(
+        kernelspec=NotebookNode(KERNEL), language_info=NotebookNode(name="python")
+    )
+    # An id stays with its cell for good; new cells take the lowest free numbers.
+    seen: set[str] = set()
+    taken = {cell.get("id", "") for cell in notebook.cells}
+    free = (f"c{n:02d}" for n in range(10**6) if f"c{n:02d}" not in taken)
+    for cell in notebook.cells:
+        if not re.fullmatch(r"c\d{2,}", cell.get("id", "")) or cell.id in seen:
+            cell.id = next(free)
+        seen.add(cell.id)
+        kept = {key: cell.metadata[key] for key in KEPT_METADATA if cell.metadata.get(key)}
+        cell.metadata = NotebookNode(kept)
+    code = (cell for cell in notebook.cells if cell.cell_type == "code")
+    for count, cell in enumerate(code, start=1):
+        cell.execution_count = count
+        for output in cell.outputs:
+            if output.output_type == "execute_result":
+                output.execution_count = count
+            if "image/png" in output.get("data", {}):
+                png = base64.b64decode(output.data["image/png"])
+                output.data["image/png"] = base64.b64encode(strip_png(png)).decode()
+
+
+def strip_png(png: bytes) -> bytes:
+    """A PNG file without its text and time chunks, which name the version that drew it."""
+    kept, at = [png[:8]], 8
+    while at < len(png):
+        (length,) = struct.unpack(">I", png[at : at + 4])
+        chunk, at = png[at : at + 12 + length], at + 12 + length
+        if chunk[4:8] not in (b"tEXt", b"zTXt", b"iTXt", b"tIME", b"eXIf"):
+            kept.append(chunk)
+    return b"".join(kept)
+
+
+def run(paths: Sequence[Path]) -> int:
+    """Execute and store every notebook; how many of them failed."""
+    failures = []
+    for path in paths:
+        start = time.perf_counter()
+        try:
+            notebook = execute(path, {})
+        except NotebookError as error:
+            failures.append(str(error))
+            state = "FAILED, left as it was"
+        else:
+            clean(notebook)
+            text = nbformat.writes(notebook, indent=1).rstrip("\n") + "\n"
+            changed = text != path.read_text(encoding="utf-8")
+            if changed:
+                path.write_text(text, encoding="utf-8", newline="\n")
+            state = "written" if changed else "unchanged"
+        print(f"{time.perf_counter() - start:6.1f} s  {path}  {state}", flush=True)
+    for failure in failures:
+        print(f"\n{failure}", file=sys.stderr)
+    return len(failures)
+
+
+def replicate(paths: Sequence[Path], seed: int) -> int:
+    """Run every notebook with other seeds, in memory; how many claims or notebooks differ."""
+    problems = []
+    print(f"{'claim':<44} {'stored':<34} {'seed ' + str(seed):<34} same verdict?")
+    for path in paths:
+        stored = {r["id"]: r for r in stored_records(nbformat.read(path, as_version=4))}
+        try:
+            notebook = execute(path, {"TRICKS_SEED": str(seed)}, keep_going=True)
+        except NotebookError as error:
+            problems.append(str(error))
+            continue
+        # A failed assert may be prose that only the stored seeds bear out: it counts as a failure.
+        problems += [f"{path}: {failure}" for failure in _failed_cells(notebook)]
+        fresh = {r["id"]: r for r in stored_records(notebook)}
+        for claim_id in stored | fresh:
+            old, new = stored.get(claim_id), fresh.get(claim_id)
+            trouble = _difference(old, new)
+            problems += [f"{path}: {claim_id}: {trouble}"] if trouble else []
+            mark = "NO: " + trouble if trouble else "yes"
+            print(f"{claim_id:<44} {_short(old):<34} {_short(new):<34} {mark}", flush=True)
+    for problem in problems:
+        print(f"\n{problem}", file=sys.stderr)
+    print(f"\n{len(paths)} notebooks, {len(problems)} problems")
+    return len(problems)
+
+
+def _difference(old: Record | None, new: Record | None) -> str:
+    """What is wrong with a replicated claim, in words; empty when nothing is."""
+    if old is None:
+        return "no stored record"
+    if new is None:
+        return "vanished"
+    if old["verdict"] != new["verdict"]:
+        return f"was {old['verdict']!r}, is {new['verdict']!r}"
+    return "same seeds, so nothing was replicated" if old.get("seeds") == new.get("seeds") else ""
+
+
+def _short(record: Record | None) -> str:
+    return f"{record['verdict']} ({record['effect']:+.4g})" if record else "-"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; 0 when all is well."""
+    parser = argparse.ArgumentParser(prog="python -m book.notebooks", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("run", "replicate"):
+        command = commands.add_parser(name)
+        command.add_argument("paths", nargs="*", type=Path)
+        if name == "replicate":
+            command.add_argument("--seed", type=int, required=True, help="any number but 0")
+    options = parser.parse_args(arguments)
+    try:
+        paths = find_notebooks(options.paths)
+    except FileNotFoundError as error:
+        parser.error(str(error))
+    if options.command == "run":
+        return int(run(paths) > 0)
+    if options.seed == 0:
+        parser.error("seed 0 gives the stored seeds again; choose another number.")
+    return int(replicate(paths, options.seed) > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

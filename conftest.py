@@ -1,0 +1,3 @@
+"""pytest reads this first, wherever it is pointed: notebooks compare by the rules of one module."""
+
+pytest_plugins = ["tests.notebook_rules"]

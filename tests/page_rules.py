@@ -1,0 +1,536 @@
+"""The rules that every notebook of the book keeps, each a small function that yields complaints.
+
+tests/test_notebooks.py applies them to every page, and to a page broken in each way in turn.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import re
+import statistics
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+from IPython.core.inputtransformer2 import TransformerManager
+from nbformat import NotebookNode
+
+from book.notebooks import clean
+from book.records import check_record, stored_records
+from tests.notebook_rules import tolerances
+
+ROOT = Path(__file__).parent.parent
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+
+# Parts whose notebooks teach a trick and follow the anatomy below; the others are introductions.
+TRICK_PARTS = ("data_processing", "parameter_tuning", "regularization", "good_practices")
+# Headings of a trick page, in this order; one of the words is enough, in any case.
+SECTIONS = (
+    ("in one minute",),
+    ("objectives", "you will learn", "you will be able"),
+    ("from scratch",),
+    ("where it fails", "where it fail"),
+    ("use it",),
+    ("exercises",),
+    ("takeaways", "take-aways", "take away"),
+    ("references", "further reading"),
+)
+TAGS = {"remove-cell", "remove-input", "hide-input", "hide-output", "hide-cell", "literature"}
+# nbval tags that weaken the check, by notebook and cell id, each with its reason. Keep it short.
+WEAKENED: dict[tuple[str, str], str] = {}
+PACKAGES = {
+    "IPython",
+    "joblib",
+    "matplotlib",
+    "numpy",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "torch",
+    "torchvision",
+    "tqdm",
+    "tricks_lib",
+}
+MAX_LINES, MEDIAN_LINES, MAX_COLUMNS = 25, 8, 100
+MAX_WORDS = 90
+MIN_ALT = 20
+MIN_SEEDS = 10
+MAX_RTOL = 0.1
+BADGE_IMAGE = "https://colab.research.google.com/assets/colab-badge.svg"
+
+
+@dataclass(frozen=True)
+class Page:
+    """A notebook and its place: ``path`` from the root, such as chapters/start/evidence.ipynb."""
+
+    path: Path
+    notebook: NotebookNode
+    text: str
+    root: Path = ROOT
+
+    @classmethod
+    def read(cls, path: Path, root: Path = ROOT) -> Page:
+        text = (root / path).read_text(encoding="utf-8")
+        return cls(path, nbformat.reads(text, as_version=4), text, root)
+
+    @property
+    def part(self) -> str:
+        return self.path.parts[1]
+
+    @property
+    def teaches_a_trick(self) -> bool:
+        return self.part in TRICK_PARTS and self.path.stem != "exercises" and self.published
+
+    @property
+    def published(self) -> bool:
+        return "_solutions" not in self.path.parts
+
+    @property
+    def code(self) -> list[NotebookNode]:
+        return [cell for cell in self.notebook.cells if cell.cell_type == "code"]
+
+    @property
+    def prose(self) -> list[NotebookNode]:
+        return [cell for cell in self.notebook.cells if cell.cell_type == "markdown"]
+
+    @cached_property
+    def trees(self) -> list[ast.Module]:
+        """The code cells parsed, magics and all."""
+        ipython = TransformerManager()
+        return [ast.parse(ipython.transform_cell(cell.source)) for cell in self.code]
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return list(stored_records(self.notebook))
+
+    def section(self, words: tuple[str, ...]) -> list[NotebookNode]:
+        """The cells from a heading that has one of the words to the next heading of its rank."""
+        cells, rank = [], 0
+        for cell in self.notebook.cells:
+            headings = _headings(cell.source) if cell.cell_type == "markdown" else []
+            if cells and any(level <= rank for level, _ in headings):
+                break
+            if not cells:
+                named = [level for level, title in headings if _has(title, words)]
+                rank = named[0] if named else 0
+            if rank:
+                cells.append(cell)
+        return cells
+
+
+def _headings(source: str) -> list[tuple[int, str]]:
+    """The headings of a markdown cell, as (level, title)."""
+    plain = re.sub(r"```.*?```", "", source, flags=re.DOTALL)
+    return [(len(m[1]), m[2].strip()) for m in re.finditer(r"^(#+)\s+(.+)$", plain, re.MULTILINE)]
+
+
+def _has(title: str, words: tuple[str, ...]) -> bool:
+    return any(word in title.lower() for word in words)
+
+
+def _calls(tree: ast.AST, name: str) -> list[ast.Call]:
+    """The calls of a function by its bare name, however it was imported."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [c for c in calls if name == getattr(c.func, "attr", getattr(c.func, "id", None))]
+
+
+def _texts(cell: NotebookNode) -> Iterator[str]:
+    """Every text that a cell's stored outputs show a reader."""
+    for output in cell.get("outputs", []):
+        yield output.get("text", "")
+        for mime, text in output.get("data", {}).items():
+            if mime.startswith("text/"):
+                yield text
+
+
+# ----------------------------------------------------------------------- the stored form
+
+
+def stored_clean(page: Page) -> Iterator[str]:
+    """What `make notebooks` writes: no timestamps, foreign metadata, random ids, PNG versions."""
+    notebook = copy.deepcopy(page.notebook)
+    clean(notebook)
+    if nbformat.writes(notebook, indent=1).rstrip("\n") + "\n" != page.text:
+        yield "not in the form that `make notebooks` stores"
+
+
+def counts_and_outputs(page: Page) -> Iterator[str]:
+    """A stripped notebook would let nbval compare nothing."""
+    counts = [cell.execution_count for cell in page.code]
+    if counts != list(range(1, len(counts) + 1)):
+        yield f"execution counts are {counts}, not 1 to {len(counts)}"
+    if not any(cell.outputs for cell in page.code):
+        yield "has no outputs"
+    for cell, tree in zip(page.code, page.trees, strict=True):
+        # Calls at the top of a cell show something; those inside a function may not be reached.
+        top = [node.value for node in tree.body if isinstance(node, ast.Expr)]
+        shows = [name for name in ("print", "claim", "show") for call in top if _calls(call, name)]
+        if shows and not cell.outputs:
+            yield f"cell {cell.id} calls {shows[0]}() and has no output"
+
+
+def setup_cell(page: Page) -> Iterator[str]:
+    """The first code cell installs tricks_lib where it is missing, from the configured place."""
+    if not page.code or page.code[0].source != expected_setup():
+        yield f"the first code cell must be exactly:\n{expected_setup()}"
+    elif page.code[0].metadata.get("tags") != ["remove-cell"]:
+        yield "the setup cell must have the tag remove-cell"
+
+
+def expected_setup() -> str:
+    """The setup cell for the repository that _config.yml names."""
+    place = f"git+{CONFIG['repository']['url']}@{CONFIG['repository']['branch']}"
+    return (
+        "import importlib.util\n\n"
+        'if importlib.util.find_spec("tricks_lib") is None:\n'
+        f'    %pip install -q --no-deps "tricks-lib @ {place}"'
+    )
+
+
+def title_cell(page: Page) -> Iterator[str]:
+    """Title, Colab badge, minutes and prerequisites, visible at the very top."""
+    if not page.published:
+        return
+    lines = [line for line in page.notebook.cells[0].source.splitlines() if line.strip()]
+    if page.notebook.cells[0].cell_type != "markdown" or not lines[0].startswith("# "):
+        yield "the first cell must be markdown and begin with '# Title'"
+        return
+    if len(lines) < 2 or lines[1].strip() != expected_badge(page):
+        yield f"the line under the title must be exactly:\n{expected_badge(page)}"
+    minutes = r"\*\*About \d+ minutes? on a CPU\*\* · \*\*Before this:\*\* \S"
+    if not any(re.match(minutes, line) for line in lines[2:3]):
+        yield "the next line must read '**About N minutes on a CPU** · **Before this:** ...'"
+
+
+def expected_badge(page: Page) -> str:
+    """The Colab badge that opens this page from the configured repository."""
+    repository = CONFIG["repository"]["url"].removeprefix("https://github.com/")
+    place = f"{repository}/blob/{CONFIG['repository']['branch']}/{page.path.as_posix()}"
+    link = f"https://colab.research.google.com/github/{place}"
+    return f"[![Open in Colab]({BADGE_IMAGE})]({link})"
+
+
+def clean_outputs(page: Page) -> Iterator[str]:
+    """Nothing in an output may differ from machine to machine or from run to run."""
+    forbidden = {
+        "an absolute path": r"(?<![\w.:/<])/(?:home|tmp|root|usr|opt|var|Users|mnt|work|content)/",
+        "a Windows path": r"\b[A-Z]:\\\w",
+        "a warning": r"\w*Warning\b|\bWARNING\b",
+        "an object address": r"\b0x[0-9a-fA-F]{6,}",
+        "a timing": r"\b\d+(?:\.\d+)?\s?(?:ms|µs|us|ns|it/s|secs?|seconds)\b",
+        "a progress bar": r"\d+%\|",
+        "a traceback": r"Traceback \(most recent call last\)",
+    }
+    for cell in page.code:
+        for output in cell.outputs:
+            if output.output_type == "error" and "raises-exception" not in _tags(cell):
+                yield f"cell {cell.id} stores the error {output.ename}"
+            if output.get("name") == "stderr":
+                yield f"cell {cell.id} stores something on stderr: {output.text[:80]!r}"
+            if "image/svg+xml" in output.get("data", {}):
+                yield f"cell {cell.id} stores an SVG, whose ids are random: store PNGs"
+        for text in _texts(cell):
+            for what, pattern in forbidden.items():
+                if match := re.search(pattern, text):
+                    yield f"cell {cell.id} stores {what}: {match[0]!r}"
+
+
+def _tags(cell: NotebookNode) -> list[str]:
+    return list(cell.metadata.get("tags", []))
+
+
+def tags(page: Page) -> Iterator[str]:
+    """Tags from the short list alone, so that no output escapes the comparison."""
+    for cell in page.notebook.cells:
+        if "NBVAL_" in cell.source:
+            yield f"cell {cell.id} has an nbval comment; use the tag nbval-atol=..."
+        for tag in _tags(cell):
+            known = tag in TAGS or re.fullmatch(r"nbval-[ar]tol=[\d.e-]+", tag)
+            if not known and (page.path.as_posix(), cell.id) not in WEAKENED:
+                yield f"cell {cell.id} has the tag {tag!r}, which is not on the list"
+        if tolerances(_tags(cell)).get("rtol", 0) > MAX_RTOL:
+            yield f"cell {cell.id} has a relative tolerance above {MAX_RTOL}"
+
+
+# ------------------------------------------------------------------------- what is shown
+
+
+def alt_text(page: Page) -> Iterator[str]:
+    """Every figure says in words what it shows."""
+    for cell in page.code:
+        figures = sum("image/png" in output.get("data", {}) for output in cell.outputs)
+        if not figures:
+            continue
+        alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+        if len(alt) < MIN_ALT:
+            yield f"cell {cell.id}: a figure needs an alt text of {MIN_ALT} characters, has {alt!r}"
+        if re.match(r"(an? |the )?(figure|image|picture) (of|show)", alt.lower()):
+            yield f"cell {cell.id}: the alt text must say what it shows, not that it is a figure"
+        if figures > 1:
+            yield f"cell {cell.id} draws {figures} figures, but a cell has one alt text"
+
+
+def images_exist(page: Page) -> Iterator[str]:
+    """Images in prose are files of the book, and have an alt text."""
+    for cell in page.prose:
+        markdown = re.findall(r"!\[([^\]]*)\]\(([^)\s]+)", cell.source)
+        tags = re.findall(r"<img[^>]*?src=[\"']([^\"']+)", cell.source)
+        for alt, place in markdown + [("html", place) for place in tags]:
+            if place == BADGE_IMAGE:
+                continue
+            if not alt.strip():
+                yield f"cell {cell.id}: the image {place} has no alt text"
+            if "://" in place or not (page.root / page.path.parent / place).is_file():
+                yield f"cell {cell.id}: the image {place} is not a file of the book"
+
+
+def cell_lengths(page: Page) -> Iterator[str]:
+    """Short code cells, one idea each."""
+    lengths = [len(cell.source.splitlines()) for cell in page.code[1:]]
+    for cell, length in zip(page.code[1:], lengths, strict=True):
+        if length > MAX_LINES:
+            yield f"cell {cell.id} has {length} lines, at most {MAX_LINES}"
+        if any(len(line) > MAX_COLUMNS for line in cell.source.splitlines()):
+            yield f"cell {cell.id} has a line longer than {MAX_COLUMNS}"
+    if lengths and statistics.median(lengths) > MEDIAN_LINES:
+        yield f"the median code cell has {statistics.median(lengths)} lines, above {MEDIAN_LINES}"
+
+
+# ------------------------------------------------------------------------------ the text
+
+
+def sections(page: Page) -> Iterator[str]:
+    """A trick page has the parts of the book's anatomy, in its order."""
+    if not page.teaches_a_trick:
+        return
+    titles = [title for cell in page.prose for _, title in _headings(cell.source)]
+    at = -1
+    for words in SECTIONS:
+        places = [n for n, title in enumerate(titles) if _has(title, words)]
+        if not places:
+            yield f"no heading has {' or '.join(map(repr, words))}"
+        elif places[-1] < at:
+            yield f"the section {titles[places[-1]]!r} stands too early"
+        else:
+            at = min(n for n in places if n >= at)
+    exercises = "\n".join(cell.source for cell in page.section(("exercises",)))
+    numbered = re.findall(r"^(?:#+ |\*\*)?(?:Exercise )?\d+[.:\b ]", exercises, re.MULTILINE)
+    if exercises and len(numbered) < 3:
+        yield f"three exercises are wanted, {len(numbered)} are numbered"
+
+
+def use_it(page: Page) -> Iterator[str]:
+    """The snippet to paste is plain PyTorch."""
+    if not page.teaches_a_trick:
+        return
+    cells = page.section(("use it",))
+    snippets = [cell.source for cell in cells if cell.cell_type == "code"]
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            snippets += re.findall(r"```python\n(.*?)```", cell.source, re.DOTALL)
+    if not any("torch" in snippet for snippet in snippets):
+        yield "the section 'Use it' has no PyTorch code"
+    for snippet in snippets:
+        if re.search(r"\btricks_lib\b|\btl\.", snippet):
+            yield "the section 'Use it' uses tricks_lib; a reader pastes it where that is missing"
+        try:
+            compile(snippet, "use it", "exec")
+        except SyntaxError as error:
+            yield f"the snippet of 'Use it' does not compile: {error}"
+
+
+def paragraphs(page: Page) -> Iterator[str]:
+    """Paragraphs that are read, not skipped."""
+    for cell in page.prose:
+        prose = re.sub(r"```.*?```|\$\$.*?\$\$|<!--.*?-->", "", cell.source, flags=re.DOTALL)
+        for block in re.split(r"\n\s*\n|\n(?=\s*(?:[-*+]|\d+\.)\s)", prose):
+            words = 0 if block.lstrip().startswith("|") else len(block.split())
+            if words > MAX_WORDS:
+                yield f"cell {cell.id}: a paragraph of {words} words: {block.strip()[:60]!r}..."
+
+
+MEASURED = r"accura|error|loss\b|gain|better|worse|improve|rises?\b|rose\b|fell\b|falls\b|faster"
+NUMBER = r"\b\d+(?:\.\d+)?\s?(?:%|\\%|per ?cent\b)"
+
+
+def typed_numbers(page: Page) -> Iterator[str]:
+    """Measured numbers come from outputs; a number from the literature has its source beside it."""
+    for cell in page.prose:
+        if "literature" in _tags(cell):
+            continue
+        prose = re.sub(r"```.*?```|\$\$.*?\$\$", "", cell.source, flags=re.DOTALL)
+        prose = re.sub(r"`[^`\n]*`|\$[^$\n]+\$", "", prose)
+        for sentence in re.split(r"(?<=[.!?:])\s+|\n(?=\s*(?:[-*+|#]|\d+\.)\s?)|\n\s*\n", prose):
+            if re.search(r"\]\(|\{cite|\[@|https?://", sentence):
+                continue
+            # "95 % interval" and "80 % power" name a method, not a result.
+            plain = re.sub(
+                r"\b(?:95|80)\s?%(?=\s+(?:confidence|interval|power|chance))", "", sentence
+            )
+            direct = (
+                r"\d\s?(?:percentage )?points\b|\b(?:accuracy|loss|error) (?:of|is|was) \d*\.\d+"
+            )
+            if re.search(direct, plain, re.IGNORECASE) or (
+                re.search(NUMBER, plain) and re.search(MEASURED, plain, re.IGNORECASE)
+            ):
+                yield f"cell {cell.id}: a measured number is typed: {sentence.strip()[:90]!r}"
+
+
+# ---------------------------------------------------------------------------- the evidence
+
+
+def records(page: Page) -> Iterator[str]:
+    """Every record is whole, and its verdict follows from its numbers."""
+    for record in page.records:
+        yield from (f"claim {record.get('id')}: {wrong}" for wrong in check_record(record))
+
+
+def seeds(page: Page) -> Iterator[str]:
+    """At least ten different seeds stand behind every claim."""
+    for record in page.records:
+        if record["num_seeds"] < MIN_SEEDS or len(set(record["seeds"])) != record["num_seeds"]:
+            yield f"claim {record['id']} rests on the seeds {record['seeds']}"
+
+
+def claim_ids(page: Page) -> Iterator[str]:
+    """``page.slug``, each once."""
+    ids = [record["id"] for record in page.records]
+    for claim_id in ids:
+        if not re.fullmatch(rf"{re.escape(page.path.stem)}\.[a-z0-9_]+", claim_id):
+            yield f"the claim id {claim_id!r} must be '{page.path.stem}.<slug>'"
+        if ids.count(claim_id) > 1:
+            yield f"the claim {claim_id!r} is measured twice"
+    if page.teaches_a_trick and not ids:
+        yield "measures no claim"
+
+
+def placebos(page: Page) -> Iterator[str]:
+    """What cannot matter must not be seen to matter."""
+    for record in page.records:
+        if record["kind"] != "claim" and record["verdict"] != "no detectable effect":
+            yield f"the {record['kind']} {record['id']} came out as {record['verdict']!r}"
+
+
+def declared_first(page: Page) -> Iterator[str]:
+    """A claim is declared before its numbers are measured, not fitted to them afterwards."""
+    declared: dict[str, tuple[int, int]] = {}  # claim id -> (cell, line)
+    names: dict[str, list[str]] = {}  # variable -> the claim ids that it may hold
+    assigned: list[tuple[tuple[int, int], set[str], ast.AST]] = []
+    for number, tree in enumerate(page.trees):
+        for call in _calls(tree, "Claim"):
+            if claim_id := _claim_id(call):
+                declared.setdefault(claim_id, (number, call.lineno))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assign):
+                targets = {
+                    n.id for t in node.targets for n in ast.walk(t) if isinstance(n, ast.Name)
+                }
+                assigned.append(((number, node.lineno), targets, node.value))
+                for target in targets:
+                    found = [i for call in _calls(node.value, "Claim") if (i := _claim_id(call))]
+                    names.setdefault(target, []).extend(found)
+    for record in page.records:
+        if record["id"] not in declared:
+            yield f"claim {record['id']} is declared nowhere as Claim(id=...)"
+    for number, tree in enumerate(page.trees):
+        for call in _calls(tree, "claim"):
+            if len(call.args) < 2:
+                continue
+            ids = [i for name in _names(call.args[0]) for i in names.get(name, [])]
+            if _calls(call.args[0], "Claim"):
+                yield f"cell {page.code[number].id}: declare the Claim in a cell before its study"
+            here = (number, call.lineno)
+            for place in _measured_at(call.args[1], here, assigned):
+                for claim_id in ids:
+                    if declared[claim_id] > place:
+                        yield f"claim {claim_id} is declared after it was measured"
+
+
+def _claim_id(call: ast.Call) -> str | None:
+    values = [k.value for k in call.keywords if k.arg == "id"] + call.args[:1]
+    return values[0].value if values and isinstance(values[0], ast.Constant) else None
+
+
+def _names(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def _measured_at(
+    value: ast.AST,
+    before: tuple[int, int],
+    assigned: list[tuple[tuple[int, int], set[str], ast.AST]],
+) -> Iterator[tuple[int, int]]:
+    """Where compare() was called for a value, followed back through the names that it uses."""
+    for name in _names(value):
+        earlier = [a for a in assigned if a[0] < before and name in a[1]]
+        if earlier:
+            place, _, source = earlier[-1]
+            if _calls(source, "compare"):
+                yield place
+            else:
+                yield from _measured_at(source, place, assigned)
+
+
+# ------------------------------------------------------------------- traps seen elsewhere
+
+
+def traps(page: Page) -> Iterator[str]:
+    """Mistakes that other books made, each by its name."""
+    patterns = {
+        "tests a version by its minor number": r"__version__",
+        "installs packages outside the setup cell": r"[%!]\s?(?:pip|conda|apt)|\bpip install",
+        "skips training when a checkpoint exists": r"torch\.load\(|load_state_dict_from_url",
+        "reports the best epoch as the score": (
+            r"(?:accuracy|curve|curves)[\"'\])]*\s*\.(?:max|cummax|idxmax)\("
+            r"|\bmax\([^()]*(?:accuracy|accuracies|curve)"
+        ),
+        "tunes on the test set": r"(?:sweep|idxmax|argmax)\([^#\n]*test_",
+    }
+    for cell, tree in zip(page.code[1:], page.trees[1:], strict=True):
+        for what, pattern in patterns.items():
+            if re.search(pattern, cell.source):
+                yield f"cell {cell.id} {what}"
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ExceptHandler) and node.type is None:
+                yield f"cell {cell.id} has a bare except, which hides every error"
+
+
+def imports(page: Page) -> Iterator[str]:
+    """A notebook runs in Colab: it imports what Colab ships, tricks_lib, and Python's own."""
+    for cell, tree in zip(page.code, page.trees, strict=True):
+        for node in ast.walk(tree):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for module in {name.split(".")[0] for name in modules}:
+                if module not in PACKAGES and module not in sys.stdlib_module_names:
+                    yield f"cell {cell.id} imports {module}, which Colab does not ship"
+
+
+RULES = (
+    stored_clean,
+    counts_and_outputs,
+    setup_cell,
+    title_cell,
+    clean_outputs,
+    tags,
+    alt_text,
+    images_exist,
+    cell_lengths,
+    sections,
+    use_it,
+    paragraphs,
+    typed_numbers,
+    records,
+    seeds,
+    claim_ids,
+    placebos,
+    declared_first,
+    traps,
+    imports,
+)

@@ -1,0 +1,348 @@
+"""The built book in a real browser: complete, readable, and in no need of a network.
+
+Every page is opened once, in a window and at the width of a phone, light and dark. What was seen
+is kept, and each test below asks one thing of all pages. TRICKS_SITE=folder tests a book that is
+built already; else one is built here. TRICKS_REQUIRE_BROWSER=1 turns a missing browser from a
+skipped test into a failed one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.page_rules import CONFIG, ROOT
+
+pytestmark = [pytest.mark.site, pytest.mark.browser]
+
+BROWSERS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "msedge",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
+# Without these the browser itself asks the network for updates.
+FLAGS = (
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+WINDOW = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+SEARCHED = "batch"
+# GitHub Pages serves the book under the repository's name, and so do we.
+PREFIX = "/" + CONFIG["repository"]["url"].rsplit("/", 1)[1] + "/"
+
+
+# ------------------------------------------------------------------ building and serving
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the built HTML."""
+    if built := os.environ.get("TRICKS_SITE"):
+        return Path(built).resolve()
+    output = tmp_path_factory.mktemp("book")
+    code = "import pathlib, sys; from book.build import build; "
+    code += "sys.exit(build(output=pathlib.Path(sys.argv[1])))"
+    command = [sys.executable, "-c", code, str(output)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, "The book does not build:\n" + done.stdout + done.stderr
+    return output / "_build" / "html"
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serve like GitHub Pages: under a prefix, and with 404.html for what is missing."""
+
+    def translate_path(self, path: str) -> str:
+        inside = path.startswith(PREFIX)
+        return super().translate_path("/" + path.removeprefix(PREFIX) if inside else "/nothing")
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        page = Path(self.directory, "404.html")
+        if code != 404 or not page.exists():
+            super().send_error(code, message, explain)
+            return
+        body = page.read_bytes()
+        self.send_response(404)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address of a folder, served on this machine alone."""
+    handler = partial(Handler, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}{PREFIX}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def address(site: Path) -> Iterator[str]:
+    with served(site) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    with sync_playwright() as playwright:
+        if not found and Path(playwright.chromium.executable_path).exists():
+            found = playwright.chromium.executable_path
+        if not found:
+            missing = "no Chromium or Chrome was found; `playwright install chromium` brings one"
+            (pytest.fail if os.environ.get("TRICKS_REQUIRE_BROWSER") else pytest.skip)(missing)
+        # Chromium refuses to sandbox itself as root, which containers are.
+        root = hasattr(os, "geteuid") and os.geteuid() == 0
+        flags = [*FLAGS, "--no-sandbox"] if root else list(FLAGS)
+        chromium = playwright.chromium.launch(executable_path=found, args=flags)
+        yield chromium
+        chromium.close()
+
+
+# ---------------------------------------------------------------------- what pages show
+
+
+@dataclass
+class Visit:
+    """What was seen on one page."""
+
+    requests: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    wide: list[str] = field(default_factory=list)
+    facts: dict = field(default_factory=dict)
+
+
+FACTS = r"""async () => {
+  if (window.MathJax?.startup?.promise) await window.MathJax.startup.promise;
+  await document.fonts.ready;
+  const all = (query) => [...document.querySelectorAll(query)];
+  const text = document.querySelector('main, body').cloneNode(true);
+  text.querySelectorAll('pre, code, script, style, mjx-container').forEach((node) => node.remove());
+  return {
+    math: all('.math').length,
+    drawn: all('.math mjx-container').length,
+    raw: (text.textContent.match(/\$\$[^$]{0,40}|\\[(\[][^)\]]{0,40}|\\begin\{\w+\}/g) || []),
+    blocks: all('main .highlight pre').length,
+    uncopied: all('main .highlight').filter((node) => node.querySelector('pre')
+      && !node.closest('.linenos, .no-copybutton')
+      && !node.querySelector('button.copybtn')).map((node) => node.textContent.slice(0, 60)),
+    images: all('img').map((node) => ({
+      src: node.getAttribute('src'), alt: node.getAttribute('alt'),
+      article: !!node.closest('article'),
+      drawn: !node.complete || node.naturalWidth > 0 || node.loading === 'lazy'})),
+    badges: all('main a[href^="https://colab.research.google.com/github/"] img')
+      .filter((node) => node.getBoundingClientRect().width > 0).length,
+    links: all('a[href]').map((node) => node.href),
+    ids: all('[id]').map((node) => node.id),
+    title: document.title,
+  };
+}"""
+
+WIDE = """() => {
+  const root = document.documentElement;
+  if (root.scrollWidth <= root.clientWidth) return [];
+  const nodes = [...document.querySelectorAll('main *')];
+  const wide = nodes.filter((node) => node.getBoundingClientRect().right > root.clientWidth + 1);
+  const named = wide.slice(0, 3).map((node) => node.tagName + '.' + node.className);
+  return [`${root.scrollWidth} px wide: ${named.join(', ')}`];
+}"""
+
+
+def look_at(page: Page, url: str, *, axe: bool = True) -> Visit:
+    """Open a page and note all that the tests ask about."""
+    visit = Visit()
+    page.on("request", lambda request: visit.requests.append(request.url))
+    page.on("requestfailed", lambda request: visit.failed.append(request.url))
+    page.on("response", lambda r: visit.failed.append(r.url) if r.status >= 400 else None)
+    page.on("console", lambda m: visit.errors.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: visit.errors.append(str(error)))
+    page.set_viewport_size(WINDOW)
+    page.goto(url, wait_until="load")
+    visit.facts = page.evaluate(FACTS)
+    page.add_style_tag(content="* { transition: none !important; animation: none !important }")
+    if axe:
+        visit.violations = [f"light: {violation}" for violation in axe_violations(page)]
+        page.evaluate("() => { document.documentElement.dataset.theme = 'dark' }")
+        colours = axe_violations(page, rules=["color-contrast", "link-in-text-block"])
+        visit.violations += [f"dark: {violation}" for violation in colours]
+    page.set_viewport_size(PHONE)
+    visit.wide = page.evaluate(WIDE)
+    return visit
+
+
+def axe_violations(page: Page, rules: Sequence[str] = ()) -> list[str]:
+    """The serious and critical violations of the accessibility rules, with where they are."""
+    # preload=False: axe would fetch the style sheets again, some from a wrong address.
+    options: dict = {"resultTypes": ["violations"], "preload": False}
+    if rules:
+        options["runOnly"] = {"type": "rule", "values": list(rules)}
+    found = Axe().run(page, options=options).response["violations"]
+    return [
+        f"{violation['id']} at {node['target']}: {node['failureSummary']}"
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"][:3]
+    ]
+
+
+@pytest.fixture(scope="module")
+def visits(site: Path, address: str, browser: Browser) -> dict[str, Visit]:
+    """Every page of the book by its path, looked at once."""
+    pages = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
+    pages = [page for page in pages if not page.startswith("_static/")]
+    seen = {}
+    # One context, so that scripts are read once; a page for each, so that nothing late is blamed
+    # on the next one.
+    with browser.new_context(reduced_motion="reduce", color_scheme="light") as context:
+        for name in pages:
+            with context.new_page() as page:
+                # The listings under _modules come from Sphinx, all alike: looked at, not audited.
+                seen[name] = look_at(page, address + name, axe=not name.startswith("_modules/"))
+    assert "index.html" in seen
+    return seen
+
+
+def noted(visits: dict[str, Visit], what: str) -> list[str]:
+    return [f"{name}: {item}" for name, visit in visits.items() for item in getattr(visit, what)]
+
+
+def nothing(lines: list[str]) -> None:
+    """Fail with all lines if there is one."""
+    if lines:
+        pytest.fail("\n".join(lines), pytrace=False)
+
+
+# -------------------------------------------------------------------------------- tests
+
+
+def test_no_request_fails(visits: dict[str, Visit]) -> None:
+    nothing(noted(visits, "failed"))
+
+
+def test_no_request_leaves_this_machine(visits: dict[str, Visit], address: str) -> None:
+    local = (address, "data:", "blob:")
+    lines = [
+        f"{name}: {url}"
+        for name, visit in visits.items()
+        for url in visit.requests
+        if not url.startswith(local)
+    ]
+    nothing(lines)
+
+
+def test_console_is_silent(visits: dict[str, Visit]) -> None:
+    nothing(noted(visits, "errors"))
+
+
+def test_pages_fit_a_phone(visits: dict[str, Visit]) -> None:
+    nothing(noted(visits, "wide"))
+
+
+def test_pages_are_accessible_in_light_and_dark(visits: dict[str, Visit]) -> None:
+    nothing(noted(visits, "violations"))
+
+
+def test_equations_are_drawn(visits: dict[str, Visit]) -> None:
+    for name, visit in visits.items():
+        assert visit.facts["drawn"] >= visit.facts["math"], f"{name}: an equation is not drawn"
+        assert not visit.facts["raw"], f"{name}: raw TeX {visit.facts['raw'][:3]}"
+    assert sum(visit.facts["drawn"] for visit in visits.values()) > 0, "no page has an equation"
+
+
+def test_images_are_drawn_and_described(visits: dict[str, Visit]) -> None:
+    for name, visit in visits.items():
+        for image in visit.facts["images"]:
+            assert image["alt"] is not None, f"{name}: {image['src']} has no alt text"
+            assert image["alt"] or not image["article"], f"{name}: {image['src']} is undescribed"
+            assert image["drawn"], f"{name}: {image['src']} is not drawn"
+
+
+def test_code_can_be_copied(visits: dict[str, Visit]) -> None:
+    pages = {n: v for n, v in visits.items() if n.startswith("chapters/") and v.facts["blocks"]}
+    assert pages
+    for name, visit in pages.items():
+        assert not visit.facts["uncopied"], f"{name}: no copy button at {visit.facts['uncopied']}"
+
+
+def test_notebook_pages_show_the_colab_badge(visits: dict[str, Visit]) -> None:
+    notebooks = [p.relative_to(ROOT) for p in (ROOT / "chapters").rglob("*.ipynb")]
+    pages = {path.with_suffix(".html").as_posix() for path in notebooks} & set(visits)
+    assert pages
+    assert [name for name in sorted(pages) if visits[name].facts["badges"] != 1] == []
+
+
+def test_links_inside_the_book_lead_somewhere(
+    visits: dict[str, Visit], site: Path, address: str
+) -> None:
+    broken = set()
+    for name, visit in visits.items():
+        for link in visit.facts["links"]:
+            url, fragment = urldefrag(urljoin(address + name, link))
+            if not url.startswith(address):
+                continue
+            target = unquote(urlsplit(url).path).removeprefix(PREFIX) or "index.html"
+            if not (site / target).is_file():
+                broken.add(f"{name}: {target} does not exist")
+            elif target in visits and unquote(fragment) not in {"", *visits[target].facts["ids"]}:
+                broken.add(f"{name}: {target} has no #{fragment}")
+    nothing(sorted(broken))
+
+
+def test_search_finds_a_term(address: str, browser: Browser) -> None:
+    with browser.new_page() as page:
+        page.goto(f"{address}search.html?q={SEARCHED}")
+        page.wait_for_selector("#search-results li a", timeout=20_000)
+        found = page.locator("#search-results li a").all_inner_texts()
+    assert found
+
+
+def test_a_missing_page_says_so(address: str, browser: Browser) -> None:
+    missing = address + "no/such/page.html"
+    with browser.new_page() as page:
+        visit = look_at(page, missing, axe=False)
+        assert "not" in page.locator("article h1").first.inner_text().lower()
+        assert visit.failed == [missing], "the 404 page asks for files that are not there"
+        page.set_viewport_size(WINDOW)
+        page.locator(f'a[href^="{PREFIX}"]').first.click()
+        page.wait_for_load_state()
+        assert page.url.startswith(address) and "no/such" not in page.url
+
+
+def test_solutions_are_not_published(site: Path) -> None:
+    texts = (".html", ".js", ".ipynb", ".txt", ".json", ".inv")
+    for path in site.rglob("*"):
+        assert "_solutions" not in path.parts
+        if path.suffix in texts:
+            text = path.read_text(encoding="utf-8", errors="ignore")
+            assert "### BEGIN SOLUTION" not in text, path

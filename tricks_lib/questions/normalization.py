@@ -1,0 +1,1 @@
+def standardise(a): return None

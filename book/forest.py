@@ -46,14 +46,7 @@ def draw(claims: Sequence[Found], path: Path, *, narrow: bool, compact: bool = F
         compact: Name the pages only, not each claim.
     """
     width = 3.5 if narrow else 7.4
-    step = 0.16 if compact else (0.42 if narrow else 0.25)
-    rows, y = [], 0.0
-    for number, claim in enumerate(claims):
-        first = number == 0 or claims[number - 1].page != claim.page
-        if first:
-            y += (0.32 if narrow else 0.1) if compact else (0.44 if narrow else 0.4)
-        rows.append((claim, y, first))
-        y += step
+    rows, y = _layout(claims, narrow, compact)
     settings = {"svg.fonttype": "none", "svg.hashsalt": "ledger", "font.family": "DejaVu Sans"}
     with mpl.rc_context(settings):
         top, bottom = 0.32, 0.72
@@ -66,13 +59,32 @@ def draw(claims: Sequence[Found], path: Path, *, narrow: bool, compact: bool = F
         )
         _axis(axes, claims, y)
         for claim, at, first in rows:
-            _row(axes, claim, at, compact)
+            _row(axes, claim, at, compact, crowded=compact and len(claims) > 30)
             _labels(axes, claim, at, first, narrow, compact)
         _legend(axes, narrow)
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
     # The reader's own system font, not the font of the machine that drew the figure.
     text = path.read_text(encoding="utf-8").replace("'DejaVu Sans'", SYSTEM_FONTS)
     path.write_text(text, encoding="utf-8")
+
+
+def _layout(
+    claims: Sequence[Found], narrow: bool, compact: bool
+) -> tuple[list[tuple[Found, float, bool]], float]:
+    """Where each row lies, in inches from the top, and whether it is the first of its page."""
+    # A compact plot stays a glance: many claims move closer together, strongest last.
+    step = max(0.055, min(0.16, 3.2 / len(claims))) if compact else (0.42 if narrow else 0.25)
+    space = (0.32 if narrow else 0.1) if compact else (0.44 if narrow else 0.4)
+    rows, y = [], 0.0
+    for page in dict.fromkeys(claim.page for claim in claims):
+        group = [claim for claim in claims if claim.page == page]
+        if compact:
+            group.sort(key=lambda claim: claim.scaled[1])
+        y += space
+        rows += [(claim, y + step * number, number == 0) for number, claim in enumerate(group)]
+        # The name of a page needs its height, however few its claims.
+        y += max(step * len(group), 0.1)
+    return rows, y
 
 
 def _axis(axes: Axes, claims: Sequence[Found], bottom: float) -> None:
@@ -125,16 +137,23 @@ def _axis(axes: Axes, claims: Sequence[Found], bottom: float) -> None:
     )
 
 
-def _row(axes: Axes, claim: Found, at: float, compact: bool) -> None:
+def _row(axes: Axes, claim: Found, at: float, compact: bool, crowded: bool) -> None:
+    """One line and one mark; smaller ones where many rows share little space."""
     low, mean, high = claim.scaled
     style = STYLE[claim.verdict]
-    axes.plot([low, high], [at, at], color=style["color"], linewidth=1.6, solid_capstyle="round")
+    axes.plot(
+        [low, high],
+        [at, at],
+        color=style["color"],
+        linewidth=1.0 if crowded else 1.6,
+        solid_capstyle="round",
+    )
     axes.plot(
         [mean],
         [at],
         linestyle="none",
-        markersize=4.6 if compact else 5.6,
-        markeredgewidth=1.4,
+        markersize=3.2 if crowded else (4.6 if compact else 5.6),
+        markeredgewidth=0.9 if crowded else 1.4,
         **style,
     )
 

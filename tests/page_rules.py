@@ -356,6 +356,10 @@ def paragraphs(page: Page) -> Iterator[str]:
 
 
 MEASURED = r"accura|error|loss\b|gain|better|worse|improve|rises?\b|rose\b|fell\b|falls\b|faster"
+RESULT = (
+    r"\d\s?(?:percentage )?points\b"
+    r"|\baccuracy of \d*\.\d+|\b(?:accuracy|loss|error) (?:is|was|reaches|becomes) \d*\.\d+"
+)
 NUMBER = r"\b\d+(?:\.\d+)?\s?(?:%|\\%|per ?cent\b)"
 
 
@@ -373,10 +377,7 @@ def typed_numbers(page: Page) -> Iterator[str]:
             plain = re.sub(
                 r"\b(?:95|80)\s?%(?=\s+(?:confidence|interval|power|chance))", "", sentence
             )
-            direct = (
-                r"\d\s?(?:percentage )?points\b|\b(?:accuracy|loss|error) (?:of|is|was) \d*\.\d+"
-            )
-            if re.search(direct, plain, re.IGNORECASE) or (
+            if re.search(RESULT, plain, re.IGNORECASE) or (
                 re.search(NUMBER, plain) and re.search(MEASURED, plain, re.IGNORECASE)
             ):
                 yield f"cell {cell.id}: a measured number is typed: {sentence.strip()[:90]!r}"
@@ -487,8 +488,8 @@ def traps(page: Page) -> Iterator[str]:
         "installs packages outside the setup cell": r"[%!]\s?(?:pip|conda|apt)|\bpip install",
         "skips training when a checkpoint exists": r"torch\.load\(|load_state_dict_from_url",
         "reports the best epoch as the score": (
-            r"(?:accuracy|curve|curves)[\"'\])]*\s*\.(?:max|cummax|idxmax)\("
-            r"|\bmax\([^()]*(?:accuracy|accuracies|curve)"
+            r"(?:accuracy|accuracies)[\"'\])]*\s*\.(?:max|cummax|idxmax)\("
+            r"|\bmax\([^()]*(?:accuracy|accuracies)"
         ),
         "tunes on the test set": r"(?:sweep|idxmax|argmax)\([^#\n]*test_",
     }

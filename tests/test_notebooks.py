@@ -210,6 +210,7 @@ BREAKAGES: list[tuple[str, str, Break]] = [
     ("typed_numbers", "percent", prose("The error falls to 12 % with it.")),
     ("typed_numbers", "points", prose("It gains 3 points.")),
     ("typed_numbers", "accuracy", prose("We reach an accuracy of 0.93 here.")),
+    ("typed_numbers", "loss", prose("After training the loss is 0.31.")),
     ("records", "verdict", fields(verdict="opposite")),
     ("records", "unknown", fields(p_value=0.01)),
     ("seeds", "few", fields(num_seeds=9, seeds=list(range(9)))),
@@ -251,6 +252,7 @@ def test_every_rule_is_seen_to_bite() -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "We count the steps to a validation loss of 0.5.",
         "We drop 50 % of the units.",
         "Its 95 % interval excludes zero, which makes the gain clear.",
         "The error fell to 12 % [Who 2020](https://example.org).",

@@ -174,9 +174,14 @@ def _interval_svg(found: dict) -> str:
 
 def _formatter(metric: str):
     """How a metric's differences are written: accuracies in points, others as plain numbers."""
-    if metric.endswith("accuracy"):
-        return lambda value, sign="+": f"{100 * value:{sign}.1f}&nbsp;points"
-    return lambda value, sign="+": f"{value:{sign}.3g}"
+
+    def as_text(value: float, sign: str = "+") -> str:
+        if metric.endswith("accuracy"):
+            points = round(100 * value, 1) + 0.0  # the sum turns -0.0 into 0.0
+            return f"{points:{sign}.1f}&nbsp;points"
+        return f"{value:{sign},.0f}" if abs(value) >= 100 else f"{value:{sign}.3g}"
+
+    return as_text
 
 
 def _round(value: float) -> float:

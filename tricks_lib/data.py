@@ -72,7 +72,7 @@ class Data:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one example: (C, H, W) or (F,)."""
+        """The shape of one example, (C, H, W) or (F,)."""
         return tuple(self.x_train.shape[1:])
 
     def to(self, device: torch.device | str) -> Data:
@@ -91,7 +91,11 @@ class Data:
 
 
 def glyphs(
-    seed: int = 0, *, task: str = "digits", n_train: int = 1600, n_val: int = 400,
+    seed: int = 0,
+    *,
+    task: str = "digits",
+    n_train: int = 1600,
+    n_val: int = 400,
     n_test: int = 1000,
 ) -> Data:
     """Rendered characters: x (N, 3, 16, 16) in [0, 1]; 5,000 digits or 6,240 letters A-Z.
@@ -184,8 +188,13 @@ def photo(name: str = "flower", *, size: int | None = None) -> Tensor:
 
 
 def mnist(
-    seed: int = 0, *, root: str | Path | None = None, n_train: int = 55_000, n_val: int = 5_000,
-    n_test: int = 10_000, download: bool = True,
+    seed: int = 0,
+    *,
+    root: str | Path | None = None,
+    n_train: int = 55_000,
+    n_val: int = 5_000,
+    n_test: int = 10_000,
+    download: bool = True,
 ) -> Data:
     """MNIST: x (N, 1, 28, 28) in [0, 1]; 60,000 images to train and validate on, 10,000 to test.
 
@@ -205,8 +214,13 @@ def mnist(
 
 
 def fashion_mnist(
-    seed: int = 0, *, root: str | Path | None = None, n_train: int = 55_000, n_val: int = 5_000,
-    n_test: int = 10_000, download: bool = True,
+    seed: int = 0,
+    *,
+    root: str | Path | None = None,
+    n_train: int = 55_000,
+    n_val: int = 5_000,
+    n_test: int = 10_000,
+    download: bool = True,
 ) -> Data:
     """Fashion-MNIST, ten kinds of clothing: all as in `mnist` (about 31 MB to fetch).
 
@@ -217,8 +231,13 @@ def fashion_mnist(
 
 
 def cifar10(
-    seed: int = 0, *, root: str | Path | None = None, n_train: int = 45_000, n_val: int = 5_000,
-    n_test: int = 10_000, download: bool = True,
+    seed: int = 0,
+    *,
+    root: str | Path | None = None,
+    n_train: int = 45_000,
+    n_val: int = 5_000,
+    n_test: int = 10_000,
+    download: bool = True,
 ) -> Data:
     """CIFAR-10: x (N, 3, 32, 32) in [0, 1], else as in `mnist` (about 170 MB to fetch).
 
@@ -232,7 +251,11 @@ def cifar10(
 
 
 def _classic(
-    name: str, kind: str, seed: int, counts: tuple[int, int, int], root: str | Path | None,
+    name: str,
+    kind: str,
+    seed: int,
+    counts: tuple[int, int, int],
+    root: str | Path | None,
     download: bool,
 ) -> Data:
     """Read a set of torchvision's, fetching what is missing; validation is part of its training."""
@@ -334,13 +357,21 @@ def _colour(masks: np.ndarray, key: list[int]) -> Tensor:
         for (low, high), u in zip((BACKGROUND, CONTRAST, TINT, TINT, TINT), unit.T, strict=True)
     )
     grey = background + contrast * (torch.from_numpy(masks) / 255)
-    return torch.from_numpy(noise).mul_(NOISE).add_(
-        torch.stack(tint, dim=1) * grey.unsqueeze(1)
-    ).clamp_(0, 1)
+    return (
+        torch.from_numpy(noise)
+        .mul_(NOISE)
+        .add_(torch.stack(tint, dim=1) * grey.unsqueeze(1))
+        .clamp_(0, 1)
+    )
 
 
 def _split(
-    name: str, labels: np.ndarray, seed: int, n_train: int, n_val: int, n_test: int,
+    name: str,
+    labels: np.ndarray,
+    seed: int,
+    n_train: int,
+    n_val: int,
+    n_test: int,
     always_train: int = 0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Deal the rows of one pool to training, validation and test.

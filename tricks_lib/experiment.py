@@ -239,7 +239,7 @@ def sweep(
     The seeds are others than those of ``compare``, and test scores are thrown away unseen.
 
     Args:
-        arms: name to function of (data, **settings).
+        arms: name to function of ``(data, **settings)``.
         data: makes the data of one seed, as in ``compare``.
         grid: setting to values, such as ``{"lr": [0.01, 0.1, 1.0]}``; all combinations are tried.
         seeds: runs per setting.

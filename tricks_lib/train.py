@@ -46,7 +46,7 @@ class History:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The final numbers by name: ``train_loss``, ``val_accuracy``, ``test_accuracy`` ..."""
+        """The final numbers by name, such as ``train_loss`` and ``test_accuracy``."""
         last = self.curve.iloc[-1].drop(["step", "epoch"]).to_dict()
         test = {f"test_{name}": value for name, value in self.test.items()}
         return {**last, **test, "diverged": float(self.diverged)}

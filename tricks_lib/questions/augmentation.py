@@ -70,9 +70,10 @@ def erase(answer: Callable[[Tensor, int], Tensor]) -> str | None:
         return "the channels of an image have different holes; the square goes through all."
     first = holes[:, 0]
     rows, columns = first.any(2), first.any(1)
-    if not (first == rows[:, :, None] & columns[:, None, :]).all() or not (
-        _stretch(rows) & _stretch(columns)
-    ).all():
+    if (
+        not (first == rows[:, :, None] & columns[:, None, :]).all()
+        or not (_stretch(rows) & _stretch(columns)).all()
+    ):
         return "a hole is not one square."
     if (rows.sum(1) != 3).any() or (columns.sum(1) != 3).any():
         return "a hole does not measure side by side pixels; near the edge it may not be cut off."

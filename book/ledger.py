@@ -167,6 +167,8 @@ class Ledger(ClaimsDirective):
         margin = format_value(found.metric, found.margin, "")
         kind = "" if found.kind == "claim" else f"{found.kind.capitalize()}: "
         who = citation(self, found.source)
+        if found.kind != "claim":  # nobody teaches a placebo
+            who = [nodes.Text("our own check; compare "), *who]
         for number, key in enumerate(found.tested_by):
             who += [nodes.Text("; tested by " if number == 0 else ", "), *citation(self, key)]
         interval = f" [{low}, {high}] {unit(found.metric)}"

@@ -1,4 +1,4 @@
-"""The self-checks of the page on normalisation: right answers pass, each wrong one is told apart."""
+"""The self-checks of the page on normalisation: right answers pass, wrong ones are told apart."""
 
 from __future__ import annotations
 

@@ -174,3 +174,12 @@ def test_claims_that_differ_in_a_field_are_named() -> None:
     assert claim_difference(stored, dict(stored)) == ""
     assert "a.b" in claim_difference(stored, {**stored, "effect": 0.0})
     assert "kind" in claim_difference(stored, {**stored, "kind": "placebo"})
+
+
+def test_a_claim_may_move_by_its_statistical_error_and_no_further() -> None:
+    stored = {"id": "a.b", "margin": 0.01, "effect": 0.2, "interval": [0.1, 0.3]}
+    assert claim_difference(stored, {**stored, "effect": 0.29}) == ""
+    assert "effect" in claim_difference(stored, {**stored, "effect": 0.31})
+    # A stored interval that someone widened buys nothing: the narrower of the two counts.
+    wide = {**stored, "interval": [-0.4, 0.8]}
+    assert "effect" in claim_difference(wide, {**stored, "effect": 0.31, "interval": [0.21, 0.41]})

@@ -93,6 +93,17 @@ def test_parts_share_no_row(always_train):
     assert list(parts[0][:always_train]) == list(range(always_train))
 
 
+@pytest.mark.parametrize("make", SHIPPED, ids=NAMES)
+def test_what_a_reader_changes_is_whole_again_at_the_next_call(make):
+    before = make(3)
+    kept = [before.x_train.clone(), before.y_train.clone()]
+    before.x_train.zero_()
+    before.y_train.zero_()
+    after = make(3)
+    assert torch.equal(after.x_train, kept[0])
+    assert torch.equal(after.y_train, kept[1])
+
+
 def test_every_glyph_is_dealt_once():
     # With all 5,000 asked for, the sharpest pixel of each mask must come back as often as it is.
     plain = pytest.MonkeyPatch()

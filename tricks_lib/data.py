@@ -114,13 +114,10 @@ def glyphs(
     counts = _check(seed, n_train, n_val, n_test)
     if task not in ("digits", "letters"):
         raise ValueError(f"glyphs has no task {task!r}: choose 'digits' or 'letters'.")
-    arrays = _shipped("glyphs.npz")
-    masks, labels = arrays[f"{task}_masks"], arrays[f"{task}_labels"]
-    rows = _split(f"glyphs ({task})", labels, seed, *counts)
-    x = [_colour(masks[r], [seed, part, len(masks)]) for part, r in enumerate(rows)]
+    x, y = _glyphs(task, int(seed), *counts)
     name = "glyphs" if task == "digits" else "glyphs (letters)"
     names = string.digits if task == "digits" else string.ascii_uppercase
-    return _pack(name, x, [labels[r] for r in rows], names, seed)
+    return _pack(name, x, y, names, seed)
 
 
 def digits(seed: int = 0, *, n_train: int = 1000, n_val: int = 300, n_test: int = 497) -> Data:
@@ -134,10 +131,7 @@ def digits(seed: int = 0, *, n_train: int = 1000, n_val: int = 300, n_test: int 
     Source: Alpaydin & Kaynak 1998, Cascading classifiers; the copy inside scikit-learn.
     """
     counts = _check(seed, n_train, n_val, n_test)
-    from sklearn.datasets import load_digits  # here, because scikit-learn is slow to import
-
-    pixels, labels = load_digits(return_X_y=True)
-    x = (pixels / 16).reshape(-1, 1, 8, 8)
+    x, labels = _handwriting()
     rows = _split("digits", labels, seed, *counts)
     return _pack("digits", [x[r] for r in rows], [labels[r] for r in rows], string.digits, seed)
 
@@ -343,6 +337,25 @@ def _shipped(file: str) -> dict[str, np.ndarray]:
         return dict(zip(names, np.loadtxt(lines, delimiter=",").T, strict=True))
 
 
+@functools.lru_cache(maxsize=2)  # the arms of a study ask for the same seed, one after another
+def _glyphs(task: str, seed: int, *counts: int) -> tuple[list[Tensor], list[np.ndarray]]:
+    """Images and labels of the three parts of glyphs, not to be changed."""
+    arrays = _shipped("glyphs.npz")
+    masks, labels = arrays[f"{task}_masks"], arrays[f"{task}_labels"]
+    rows = _split(f"glyphs ({task})", labels, seed, *counts)
+    x = [_colour(masks[r], [seed, part, len(masks)]) for part, r in enumerate(rows)]
+    return x, [labels[r] for r in rows]
+
+
+@functools.cache
+def _handwriting() -> tuple[np.ndarray, np.ndarray]:
+    """Images (1797, 1, 8, 8) in [0, 1] and labels, read once, not to be changed."""
+    from sklearn.datasets import load_digits  # here, because scikit-learn is slow to import
+
+    pixels, labels = load_digits(return_X_y=True)
+    return (pixels / 16).reshape(-1, 1, 8, 8), labels
+
+
 def _colour(masks: np.ndarray, key: list[int]) -> Tensor:
     """Colour masks (N, H, W) of bytes: (N, 3, H, W) float32 in [0, 1].
 
@@ -398,9 +411,9 @@ def _split(
 
 
 def _pack(name: str, x: list, y: list, class_names: tuple[str, ...] | str, seed: int) -> Data:
-    """Make a Data of the three x and the three y, in the order training, validation, test."""
-    x = [torch.as_tensor(part, dtype=torch.float32) for part in x]
-    y = [torch.as_tensor(part, dtype=torch.int64) for part in y]
+    """Make a Data of copies of the three x and the three y: training, validation, test."""
+    x = [torch.as_tensor(part, dtype=torch.float32).clone() for part in x]
+    y = [torch.as_tensor(part, dtype=torch.int64).clone() for part in y]
     return Data(name, x[0], y[0], x[1], y[1], x[2], y[2], tuple(class_names), int(seed))
 
 

@@ -208,12 +208,13 @@ def _loop(
     where = next(model.parameters()).device
     base_lrs = [group["lr"] for group in optimizer.param_groups]
     rows: list[dict[str, float]] = []
-    loss_sum, since = torch.zeros((), device=where), 0
+    losses: list[Tensor] = []
     model.train()
     for step, index in enumerate(batches, start=1):
+        index = index.to(data.x_train.device)
         # no copy when the data are on the device already
-        x = data.x_train[index.to(data.x_train.device)].to(where, non_blocking=True)
-        y = data.y_train[index.to(data.y_train.device)].to(where, non_blocking=True)
+        x = data.x_train[index].to(where, non_blocking=True)
+        y = data.y_train[index].to(where, non_blocking=True)
         if augment is not None:
             x = augment(x)
         if schedule is not None:
@@ -224,18 +225,16 @@ def _loop(
         optimizer.zero_grad(set_to_none=True)
         batch_loss.backward()
         optimizer.step()
-        # Summed on the device: reading a number from a GPU at every step would make it wait.
-        loss_sum += batch_loss.detach()
-        since += 1
+        # Kept on the device: reading a number from a GPU at every step would make it wait.
+        losses.append(batch_loss.detach())
         if on_step is not None:
             on_step(model, step)
         if record_at(step):
-            mean_loss = loss_sum.item() / since
+            mean_loss = torch.stack(losses).mean().item()
             rows.append({"step": step, "train_loss": mean_loss} | _prefixed("val_", measure()))
             if not math.isfinite(mean_loss):
                 return rows, True
-            loss_sum.zero_()
-            since = 0
+            losses.clear()
     # The last update itself can overflow the weights.
     return rows, not math.isfinite(rows[-1]["val_loss"])
 

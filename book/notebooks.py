@@ -135,12 +135,13 @@ def clean(notebook: NotebookNode) -> None:
     notebook.metadata = NotebookNode(
         kernelspec=NotebookNode(KERNEL), language_info=NotebookNode(name="python")
     )
-    # An id stays with its cell for good; new cells take the lowest free numbers.
+    # An id stays with its cell for good; new cells take the lowest free numbers. (nbformat makes
+    # random ids of eight letters, some of which are a c and seven digits.)
     seen: set[str] = set()
     taken = {cell.get("id", "") for cell in notebook.cells}
     free = (f"c{n:02d}" for n in range(10**6) if f"c{n:02d}" not in taken)
     for cell in notebook.cells:
-        if not re.fullmatch(r"c\d{2,}", cell.get("id", "")) or cell.id in seen:
+        if not re.fullmatch(r"c\d{2,5}", cell.get("id", "")) or cell.id in seen:
             cell.id = next(free)
         seen.add(cell.id)
         kept = {key: cell.metadata[key] for key in KEPT_METADATA if cell.metadata.get(key)}

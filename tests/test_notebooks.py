@@ -272,7 +272,7 @@ def test_settings_and_literature_are_no_typed_measurements(text: str) -> None:
 
 def test_cleaning_is_stable_and_keeps_ids() -> None:
     notebook = good_notebook()
-    notebook.cells.insert(2, new_markdown_cell("New."))
+    notebook.cells.insert(2, new_markdown_cell("New.", id="c1234567"))  # random ids look so
     before = [cell.id for cell in notebook.cells]
     clean(notebook)
     after = [cell.id for cell in notebook.cells]

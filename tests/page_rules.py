@@ -49,6 +49,7 @@ PACKAGES = {
     "joblib",
     "matplotlib",
     "numpy",
+    "optuna",  # the one package that Colab lacks: the page that uses it has OPTUNA_SETUP
     "pandas",
     "scipy",
     "sklearn",
@@ -57,6 +58,8 @@ PACKAGES = {
     "tqdm",
     "tricks_lib",
 }
+# The second setup cell of the page on hyperparameter search, word for word.
+OPTUNA_SETUP = 'if importlib.util.find_spec("optuna") is None:\n    %pip install -q optuna'
 MAX_LINES, MEDIAN_LINES, MAX_COLUMNS = 25, 8, 100
 MAX_WORDS = 90
 MIN_ALT = 20
@@ -494,8 +497,9 @@ def traps(page: Page) -> Iterator[str]:
         "tunes on the test set": r"(?:sweep|idxmax|argmax)\([^#\n]*test_",
     }
     for cell, tree in zip(page.code[1:], page.trees[1:], strict=True):
+        setup = cell is page.code[1] and cell.source == OPTUNA_SETUP
         for what, pattern in patterns.items():
-            if re.search(pattern, cell.source):
+            if re.search(pattern, cell.source) and not setup:
                 yield f"cell {cell.id} {what}"
         for node in ast.walk(tree):
             if isinstance(node, ast.ExceptHandler) and node.type is None:
@@ -509,6 +513,8 @@ def imports(page: Page) -> Iterator[str]:
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             for module in {name.split(".")[0] for name in modules}:
+                if module == "optuna" and page.code[1].source != OPTUNA_SETUP:
+                    yield f"cell {cell.id} imports optuna, and no second setup cell installs it"
                 if module not in PACKAGES and module not in sys.stdlib_module_names:
                     yield f"cell {cell.id} imports {module}, which Colab does not ship"
 

@@ -8,7 +8,7 @@ from . import plots, probes
 from ._version import __version__
 from .check import check
 from .claims import Claim, claim
-from .data import Data, Text, cifar10, digits, drivers, fashion_mnist, glyphs, mnist, photo, text
+from .data import Data, cifar10, digits, drivers, fashion_mnist, glyphs, mnist, photo
 from .device import cpu_threads, device
 from .experiment import Effect, Study, Sweep, compare, sweep
 from .models import cnn, mlp
@@ -21,7 +21,6 @@ __all__ = [
     "History",
     "Study",
     "Sweep",
-    "Text",
     "__version__",
     "accuracy",
     "check",
@@ -43,5 +42,4 @@ __all__ = [
     "plots",
     "probes",
     "sweep",
-    "text",
 ]

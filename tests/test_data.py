@@ -161,6 +161,24 @@ def test_data_behaves():
         data.replace(x_train=data.x_train[:5])
 
 
+def test_standardised_goes_by_the_training_data_alone():
+    images = td.glyphs(2, n_train=200)
+    scaled = images.standardised()
+    assert scaled.name == "glyphs, standardised" and scaled.seed == 2
+    assert scaled.x_train.mean().abs() < 1e-5 and abs(scaled.x_train.std() - 1) < 1e-5
+    mean, std = images.x_train.mean(), images.x_train.std()
+    assert torch.allclose(scaled.x_test * std + mean, images.x_test, atol=1e-6)
+    outlier = images.replace(x_test=images.x_test * 100)
+    assert torch.equal(outlier.standardised().x_train, scaled.x_train)
+
+    table = td.drivers(0).standardised()  # unlike units: every column by itself
+    assert torch.allclose(table.x_train.mean(0), torch.zeros(7), atol=1e-4)
+    assert torch.allclose(table.x_train.std(0), torch.ones(7), atol=1e-4)
+    constant = td.drivers(0).replace(x_train=torch.ones(2400, 7))
+    with pytest.raises(ValueError, match="does not vary"):
+        constant.standardised()
+
+
 def test_loaded_tensors_are_the_readers_own():
     # A reader may write into a tensor; the next one must not see it.
     for make in SHIPPED:

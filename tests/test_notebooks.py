@@ -231,6 +231,7 @@ BREAKAGES: list[tuple[str, str, Break]] = [
     ("traps", "best of all", source(8, "best = max(accuracies)")),
     ("traps", "test set", source(8, "sweep(arms, data, metric='test_accuracy')")),
     ("imports", "foreign", source(8, "import lightning")),
+    ("imports", "optuna without its setup", source(8, "import optuna")),
 ]
 
 

@@ -3,10 +3,11 @@
 nbval compares every text output character by character. Three things need more sense than that:
 
 - A claim is compared on its record: words and verdict exactly, measured numbers within the
-  claim's own margin or within half the width of its interval, versions and device not at all. On
-  other arithmetic some studies are as good as run with other seeds: training magnifies rounding.
-  Their numbers then move by their own statistical error, and no further. The card is made from
-  the record, so the card itself is not compared.
+  claim's own margin or so near that the two intervals overlap, versions and device not at all.
+  On other arithmetic some studies are as good as run with other seeds: training magnifies
+  rounding. Both numbers then carry a statistical error, and half an interval, the error of one
+  of them, would call one such pair in nine different. The card is made from the record, so the
+  card itself is not compared.
 - A cell tagged ``nbval-atol=0.02`` or ``nbval-rtol=0.01`` may differ by so much in its decimal
   numbers. Its words and whole numbers must still be the same.
 - A cell that has code but no execution count was stripped of its outputs. nbval would run it and
@@ -69,7 +70,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
 def claim_difference(stored: dict[str, Any], fresh: dict[str, Any]) -> str:
     """What differs between two records of a claim, in words; empty when nothing does."""
     name = stored.get("id", "?")
-    allowed = max(stored.get("margin", 0), min(_half_width(stored), _half_width(fresh)))
+    allowed = max(stored.get("margin", 0), min(_width(stored), _width(fresh)))
     for key in sorted(stored.keys() | fresh.keys()):
         if key in NOT_COMPARED:
             continue
@@ -83,10 +84,10 @@ def claim_difference(stored: dict[str, Any], fresh: dict[str, Any]) -> str:
     return ""
 
 
-def _half_width(record: dict[str, Any]) -> float:
-    """Half the width of a record's interval: its statistical error."""
+def _width(record: dict[str, Any]) -> float:
+    """The width of a record's interval: twice its statistical error."""
     low, high = record.get("interval") or (0, 0)
-    return (high - low) / 2
+    return high - low
 
 
 def _all_near(old: Any, new: Any, atol: float) -> bool:

@@ -27,7 +27,7 @@ CLAIM = f"""
 from IPython.display import display
 record = dict(id="rules.demo", sentence="It helps.", source="who2020", kind="claim",
     data="made", metric="test_accuracy", direction="higher", arms=["with", "without"],
-    margin=0.01, effect=0.05, interval=[0.04, 0.06], detectable=0.009, num_seeds=10,
+    margin=0.01, effect=0.05, interval=[0.046, 0.054], detectable=0.004, num_seeds=10,
     seeds=list(range(10)), verdict="holds", versions=dict(torch="1"), device="cpu")
 card = "<div>+0.05</div>"
 line = "HOLDS · It helps. [rules.demo]"
@@ -85,7 +85,7 @@ CASES = {
     "effect within the margin": (CLAIM, [], set_record(effect=0.055), True),
     "effect beyond the margin": (CLAIM, [], set_record(effect=0.062), False),
     "interval within the margin": (CLAIM, [], set_record(interval=[0.045, 0.055]), True),
-    "interval beyond the margin": (CLAIM, [], set_record(interval=[0.04, 0.08]), False),
+    "interval beyond the margin": (CLAIM, [], set_record(interval=[0.046, 0.08]), False),
     "detectable beyond the margin": (CLAIM, [], set_record(detectable=0.02), False),
     "another machine": (CLAIM, [], set_record(versions={"torch": "9"}, device="cuda"), True),
     "another verdict line": (CLAIM, [], replace("HOLDS", "OPPOSITE"), False),
@@ -178,8 +178,8 @@ def test_claims_that_differ_in_a_field_are_named() -> None:
 
 def test_a_claim_may_move_by_its_statistical_error_and_no_further() -> None:
     stored = {"id": "a.b", "margin": 0.01, "effect": 0.2, "interval": [0.1, 0.3]}
-    assert claim_difference(stored, {**stored, "effect": 0.29}) == ""
-    assert "effect" in claim_difference(stored, {**stored, "effect": 0.31})
+    assert claim_difference(stored, {**stored, "effect": 0.39}) == ""  # the intervals overlap
+    assert "effect" in claim_difference(stored, {**stored, "effect": 0.41})
     # A stored interval that someone widened buys nothing: the narrower of the two counts.
     wide = {**stored, "interval": [-0.4, 0.8]}
-    assert "effect" in claim_difference(wide, {**stored, "effect": 0.31, "interval": [0.21, 0.41]})
+    assert "effect" in claim_difference(wide, {**stored, "effect": 0.41, "interval": [0.31, 0.51]})

@@ -189,10 +189,74 @@ def test_loaded_tensors_are_the_readers_own():
         assert torch.equal(make(0, n_train=20).x_train, kept)
 
 
+# ---- text ---------------------------------------------------------------------------------------
+
+
+def test_text_has_types_and_shapes():
+    data = td.text(0)
+    assert [len(data.y_train), len(data.y_val), len(data.y_test)] == [200, 150, 400]
+    for part in ("train", "val", "test"):
+        x, y = getattr(data, f"x_{part}"), getattr(data, f"y_{part}")
+        assert x.dtype == y.dtype == torch.int64 and x.shape == (len(y), 32)
+        assert x.min() >= 0 and x.max() < len(data.words)
+        assert (y.bincount(minlength=5) / len(y) - 0.2).abs().max() < 0.015
+    assert data.num_classes == 5 and data.shape == (32,) and data.seed == 0
+    assert data.x_unlabelled.shape == (1480 - 150 - 400, 32)
+    assert data.words[0] == "?" and data.words[1] == "the"
+    assert len(set(data.words)) == len(data.words)
+
+
+def test_text_depends_on_the_seed_alone():
+    tensors = (*FIELDS, "x_unlabelled")
+    a, again, other = td.text(3), td.text(3), td.text(4)
+    assert all(torch.equal(getattr(a, f), getattr(again, f)) for f in tensors)
+    assert a.words == again.words != other.words
+    few, many = td.text(3, n_train=25), td.text(3, n_train=400)
+    assert torch.equal(few.x_train, many.x_train[:25]) and few.words == many.words
+    assert all(torch.equal(getattr(few, f), getattr(many, f)) for f in tensors[2:])
+
+
+def test_what_is_pretrained_on_is_not_tested():
+    data = td.text(5, n_train=400)
+    held = torch.cat([data.x_val, data.x_test]).tolist()
+    free = data.x_unlabelled.tolist()
+    assert not {tuple(row) for row in held} & {tuple(row) for row in free}
+    assert {tuple(row) for row in data.x_train.tolist()} <= {tuple(row) for row in free}
+    counts = data.x_unlabelled.flatten().bincount(minlength=len(data.words))[1:]
+    assert counts.min() == 2 and (counts.diff() <= 0).all(), "frequent words come first"
+
+
+def test_text_can_be_read_and_trained_on():
+    data = td.text(0)
+    words = data.read(data.x_train[0]).split()
+    assert len(words) == 32 and set(words) <= set(data.words)
+    assert data.to("meta").x_unlabelled.device.type == "meta"
+    assert repr(data) == "Data(text, seed 0: 200 train, 150 val, 400 test; x (32,), 5 classes)"
+    data.x_train.zero_()
+    assert td.text(0).x_train.any(), "a reader may write into a tensor"
+
+
+def test_the_script_makes_the_shipped_text():
+    make = script("make_text")
+    arrays = td._shipped("text.npz")
+    assert tuple(arrays["chapters"]) == tuple(make.CHAPTERS)
+    lines = arrays["lines"].tobytes().decode().split("\n")
+    assert len(lines) == len(set(lines)) == len(arrays["labels"]) == 1480
+    assert all(len(make.words(line)) == make.WORDS for line in lines)
+    assert np.bincount(arrays["labels"])[:5].tolist() == [make.PASSAGES] * 5
+    assert (ROOT / "data" / "text.npz").stat().st_size < 250_000
+    if sys.version_info[:3] == (3, 11, 7):
+        texts, labels = make.make()
+        assert texts == lines and np.array_equal(labels, arrays["labels"])
+
+
 # ---- wrong arguments ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [*SHIPPED, td.mnist, td.cifar10], ids=[*NAMES, "mnist", "cifar10"])
+CHECKED = [*SHIPPED, td.text, td.mnist, td.cifar10]
+
+
+@pytest.mark.parametrize("make", CHECKED, ids=[*NAMES, "text", "mnist", "cifar10"])
 @pytest.mark.parametrize(
     ("wrong", "kind", "says"),
     [
@@ -218,6 +282,7 @@ def test_wrong_numbers(make, wrong, kind, says):
         (partial(td.glyphs, n_val=9000, n_train=9000), "take fewer"),
         (partial(td.digits, n_test=1797), "1797 examples, too few .* take n_test=497"),
         (partial(td.drivers, n_train=4000), "take n_train=2400"),
+        (partial(td.text, n_train=500), "950 examples, too few .* take n_train=400"),
         (partial(td.glyphs, task="words"), "choose 'digits' or 'letters'"),
         (partial(td.photo, "cat"), "choose 'flower' or 'china'"),
         (partial(td.photo, size=0), "size must be a whole number, 1 or more"),
@@ -510,11 +575,12 @@ def test_the_wheel_holds_its_data(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         held = set(archive.namelist())
         archive.extractall(tmp_path / "installed")
-    for name in ("glyphs.npz", "drivers.csv", "README.md"):
+    for name in ("glyphs.npz", "drivers.csv", "text.npz", "README.md"):
         assert f"tricks_lib/_data/{name}" in held
     code = (
         "from tricks_lib import data; import sys; print(data.__file__); "
         "print(data.glyphs(n_train=5)); print(data.drivers(n_train=5)); "
+        "print(data.text(n_train=5)); "
         "print('torchvision' in sys.modules)"
     )
     env = os.environ | {"PYTHONPATH": str(tmp_path / "installed"), "PYTHONSAFEPATH": "1"}
@@ -523,4 +589,5 @@ def test_the_wheel_holds_its_data(tmp_path):
     assert Path(lines[0]).is_relative_to(tmp_path / "installed")
     assert lines[1].startswith("Data(glyphs, seed 0: 5 train")
     assert lines[2].startswith("Data(drivers, seed 0: 5 train")
-    assert lines[3] == "False", "torchvision must be imported only where it is needed"
+    assert lines[3].startswith("Data(text, seed 0: 5 train")
+    assert lines[4] == "False", "torchvision must be imported only where it is needed"

@@ -8,7 +8,7 @@ from . import plots, probes
 from ._version import __version__
 from .check import check
 from .claims import Claim, claim
-from .data import Data, cifar10, digits, drivers, fashion_mnist, glyphs, mnist, photo
+from .data import Data, Text, cifar10, digits, drivers, fashion_mnist, glyphs, mnist, photo, text
 from .device import cpu_threads, device
 from .experiment import Effect, Study, Sweep, compare, sweep
 from .models import cnn, mlp
@@ -21,6 +21,7 @@ __all__ = [
     "History",
     "Study",
     "Sweep",
+    "Text",
     "__version__",
     "accuracy",
     "check",
@@ -42,4 +43,5 @@ __all__ = [
     "plots",
     "probes",
     "sweep",
+    "text",
 ]

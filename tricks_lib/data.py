@@ -12,8 +12,11 @@ import functools
 import hashlib
 import numbers
 import os
+import re
 import string
 import tempfile
+from collections import Counter
+from collections.abc import Iterable
 from http.client import HTTPException
 from pathlib import Path
 
@@ -41,7 +44,8 @@ class DataUnavailable(ConnectionError):
 class Data:
     """A data set in memory, split into training, validation and test.
 
-    `x_*` are float32: images (N, C, H, W) in [0, 1], tables (N, F) in their own units.
+    `x_*` are float32: images (N, C, H, W) in [0, 1], tables (N, F) in their own units. `Text` is
+    the one exception.
     `y_*` are int64 (N,), indices into `class_names`. `feature_names` is empty for images.
 
     Raises:
@@ -107,6 +111,22 @@ class Data:
         sizes = f"{len(self.x_train)} train, {len(self.x_val)} val, {len(self.x_test)} test"
         about = f"x {self.shape}, {self.num_classes} classes"
         return f"Data({self.name}, seed {self.seed}: {sizes}; {about})"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Text(Data):
+    """Text as word indices: a `Data` whose `x_*` are int64 (N, L), each an index into `words`.
+
+    `words[0]` stands for every word that is not in the vocabulary. `x_unlabelled`, int64 (M, L),
+    holds passages to pretrain on; none of them is in the validation or the test part.
+    """
+
+    words: tuple[str, ...] = ()
+    x_unlabelled: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0, 0).long())
+
+    def read(self, row: Tensor) -> str:
+        """Turn the word indices (L,) of one passage back into words."""
+        return " ".join(self.words[int(index)] for index in row)
 
 
 def glyphs(
@@ -198,6 +218,38 @@ def photo(name: str = "flower", *, size: int | None = None) -> Tensor:
     square = image[None, :, top : top + side, left : left + side]
     scale = functools.partial(torch.nn.functional.interpolate, mode="bilinear", antialias=True)
     return scale(square, size=(size, size))[0].clamp(0, 1)
+
+
+def text(seed: int = 0, *, n_train: int = 200, n_val: int = 150, n_test: int = 400) -> Text:
+    """Passages of Python's manual: x (N, 32) word indices; which of 5 chapters is each from?
+
+    950 passages of 32 words have a label. `x_unlabelled` holds all passages outside validation
+    and test, labels left off: 1,480 minus `n_val` and `n_test`, with 530 from the rest of the
+    manual. `words` are those that stand in `x_unlabelled` twice or more, the most frequent first.
+
+    Raises:
+        TypeError, ValueError: an argument is wrong; the message names the mend.
+
+    Source: the Python documentation, PSF-2.0; cut up by data/make_text.py, see data/README.md.
+    """
+    counts = _check(seed, n_train, n_val, n_test)
+    passages, labels, chapters = _passages()
+    rows = _split("text", labels[labels < len(chapters)], seed, *counts)
+    held_out = set(np.concatenate(rows[1:]).tolist())
+    free = [row for row in range(len(passages)) if row not in held_out]
+    found = Counter(word for row in free for word in passages[row])
+    # Equally frequent words stand in the order of the alphabet.
+    ranked = sorted((-count, word) for word, count in found.items() if count > 1)
+    words = ("?", *(word for _, word in ranked))
+    index = {word: i for i, word in enumerate(words)}
+
+    def encode(rows: Iterable[int]) -> Tensor:
+        return torch.tensor([[index.get(word, 0) for word in passages[row]] for row in rows])
+
+    x = [encode(part) for part in rows]
+    y = [torch.tensor(labels[part], dtype=torch.int64) for part in rows]
+    parts = (x[0], y[0], x[1], y[1], x[2], y[2])
+    return Text("text", *parts, chapters, int(seed), words=words, x_unlabelled=encode(free))
 
 
 def mnist(
@@ -373,6 +425,15 @@ def _handwriting() -> tuple[np.ndarray, np.ndarray]:
 
     pixels, labels = load_digits(return_X_y=True)
     return (pixels / 16).reshape(-1, 1, 8, 8), labels
+
+
+@functools.cache
+def _passages() -> tuple[list[list[str]], np.ndarray, tuple[str, ...]]:
+    """Read the passages once: their words, their labels (255: none) and the chapters' names."""
+    arrays = _shipped("text.npz")
+    lines = arrays["lines"].tobytes().decode().split("\n")
+    words = [re.findall(r"[a-z_]+", line.lower()) for line in lines]
+    return words, arrays["labels"], tuple(arrays["chapters"].tolist())
 
 
 def _colour(masks: np.ndarray, key: list[int]) -> Tensor:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,8 +26,11 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
+from pypdf import PdfReader
 
+from book.records import stored_records
 from tests.page_rules import CONFIG, ROOT
+from tests.test_cheat_sheet import A4, SHEET, rows_of, smallest, words
 
 pytestmark = [pytest.mark.site, pytest.mark.browser]
 
@@ -317,6 +322,25 @@ def test_links_inside_the_book_lead_somewhere(
             elif target in visits and unquote(fragment) not in {"", *visits[target].facts["ids"]}:
                 broken.add(f"{name}: {target} has no #{fragment}")
     nothing(sorted(broken))
+
+
+def test_the_cheat_sheet_is_one_page_to_print(site: Path) -> None:
+    claims = {
+        record["id"]: record
+        for path in (ROOT / "chapters").rglob("*.ipynb")
+        for record in stored_records(json.loads(path.read_text(encoding="utf-8")))
+    }
+    reader = PdfReader(site / f"{SHEET}.pdf")
+    (page,) = reader.pages
+    assert tuple(round(side) for side in page.mediabox[2:]) == A4
+    assert reader.metadata.title == f"{CONFIG['title']}: the cheat sheet"
+    assert smallest(page) >= 7
+    text = words(page)
+    for row in rows_of((ROOT / f"{SHEET}.md").read_text(encoding="utf-8")):
+        assert row["trick"] in text
+        for claim in row["claims"]:
+            sentence, verdict = claims[claim]["sentence"], claims[claim]["verdict"]
+            assert re.search(re.escape(sentence[:-1]) + rf"[^.]*\. {verdict}, ", text), claim
 
 
 def test_search_finds_a_term(address: str, browser: Browser) -> None:

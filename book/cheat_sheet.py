@@ -1,0 +1,181 @@
+"""The cheat sheet: an author's rows, filled in with what was measured, as a table and as a PDF.
+
+``{cheat-sheet}`` takes a list in YAML, a row each, with these keys:
+
+========  ===================================================================================
+trick     its name, which becomes a link to the page
+page      the page that teaches it, from here: ``../regularization/dropout``
+said      what is commonly said
+claims    the ids of claims whose sentence, verdict and effect are shown
+do        what to do, given all that
+========  ===================================================================================
+
+``said`` and ``do`` may have *emphasis*, **strong** and ``code``. Whatever does not fit together
+becomes a warning, which ``make book`` turns into an error.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+import yaml
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from book import sheet
+from book.ledger import badge, cell, reference, table, warn
+from book.records import Found, format_value, unit
+
+KEYS = ("trick", "page", "said", "claims", "do")
+TAGS = {nodes.emphasis: "i", nodes.strong: "b", nodes.literal: "code"}
+
+
+def read_rows(text: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows of a sheet, and what is wrong with those that were left out."""
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        return [], [f"the rows of the cheat sheet are not YAML: {error}"]
+    if not isinstance(found, list) or not found:
+        return [], ["a cheat sheet is a list of rows"]
+    rows, wrong = [], []
+    for number, row in enumerate(found, 1):
+        if not isinstance(row, dict) or set(row) != set(KEYS):
+            wrong.append(f"row {number} of the cheat sheet needs exactly {', '.join(KEYS)}")
+        elif not isinstance(row["claims"], list) or not row["claims"]:
+            wrong.append(f"row {number} of the cheat sheet names no claims")
+        elif not all(isinstance(row[key], str) for key in KEYS if key != "claims"):
+            wrong.append(f"row {number} of the cheat sheet has a value that is no text")
+        else:
+            rows.append(row)
+    return rows, wrong
+
+
+def sentences(claims: Sequence[Found]) -> list[str]:
+    """The sentence of each claim; claims that share one also say on which data."""
+    all_of_them = [found.sentence for found in claims]
+    return [
+        f"{found.sentence.rstrip('.')} ({found.data.partition(',')[0]})."
+        if all_of_them.count(found.sentence) > 1
+        else found.sentence
+        for found in claims
+    ]
+
+
+def effect(found: Found) -> tuple[str, str]:
+    """The effect and its interval in a few words.
+
+    A difference of logarithms is a factor: +1 of ``log10_highest_rate`` becomes *highest rate*
+    times 10, and -1 the same divided by 10.
+    """
+    for prefix, base in (("log10_", 10), ("log2_", 2)):
+        if found.metric.startswith(prefix):
+            name = unit(found.metric.removeprefix(prefix))
+            mean, low, high = (_factor(base**value) for value in (found.effect, *found.interval))
+            return f"{name} {mean}", f"[{low}, {high}]"
+    mean, low, high = (
+        format_value(found.metric, value) for value in (found.effect, *found.interval)
+    )
+    return f"{mean} {unit(found.metric)}", f"[{low}, {high}]"
+
+
+def _factor(value: float) -> str:
+    sign = "\N{MULTIPLICATION SIGN}"
+    if value < 0.5:
+        sign, value = "\N{DIVISION SIGN}", 1 / value
+    rounded = float(f"{value:.2g}")
+    return f"{sign} {rounded:,.0f}" if rounded >= 10 else f"{sign} {rounded:g}"
+
+
+def markup(node: nodes.Node) -> str:
+    """The text below a node, with the tags that a paragraph of the PDF understands."""
+    if isinstance(node, nodes.Text):
+        return escape(node.astext())
+    inside = "".join(markup(child) for child in node.children)
+    tag = TAGS.get(type(node))
+    return f"<{tag}>{inside}</{tag}>" if tag else inside
+
+
+class CheatSheet(SphinxDirective):
+    """``{cheat-sheet}``: trick, what is said, what was measured, what to do."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        rows, wrong = read_rows("\n".join(self.content))
+        for message in wrong:
+            warn(message, self.get_location())
+        name = posixpath.basename(self.env.docname) + ".pdf"
+        link = nodes.reference("", "A4, to print (PDF)", refuri=name, internal=True)
+        made = [self.row(row) for row in rows]
+        sheets = self.env.__dict__.setdefault("cheat_sheets", {})
+        sheets[self.env.docname] = [line for _, line in made]
+        head = ["Trick", "What is said", "What was measured here", "What to do"]
+        cells = [row for row, _ in made]
+        return [
+            nodes.paragraph("", "", link, classes=["sheet-pdf"]),
+            table(head, cells, "cheat-sheet"),
+        ]
+
+    def row(self, row: dict[str, Any]) -> tuple[list[list[nodes.Node]], sheet.Row]:
+        """A row of the table, and the same row for the PDF."""
+        page = self.parse(f"{{doc}}`{row['trick']} <{row['page']}>`")
+        said, todo = self.parse(row["said"]), self.parse(row["do"])
+        claims = []
+        for name in row["claims"]:
+            if name in self.env.claims:
+                claims.append(self.env.claims[name])
+            else:
+                warn(f"no record has the claim id {name!r}", self.get_location())
+        measured, lines = [], []
+        for found, sentence in zip(claims, sentences(claims), strict=True):
+            mean, interval = effect(found)
+            link = reference(self.env, found, nodes.Text(sentence))
+            numbers = nodes.inline("", f" {mean} {interval}", classes=["small"])
+            measured.append(cell(link, nodes.Text(" "), badge(found), numbers))
+            address = f"{self.config.html_baseurl}{found.docname}.html#{found.anchor}"
+            lines.append(sheet.Line(sentence, found.verdict, mean, address))
+        docname = posixpath.normpath(
+            posixpath.join(posixpath.dirname(self.env.docname), row["page"])
+        )
+        printed = sheet.Row(
+            trick=row["trick"],
+            address=f"{self.config.html_baseurl}{docname}.html",
+            part=posixpath.basename(posixpath.dirname(docname)).replace("_", " ").capitalize(),
+            said=markup(said[0]),
+            lines=lines,
+            todo=markup(todo[0]),
+        )
+        return [page, said, measured, todo], printed
+
+    def parse(self, text: str) -> list[nodes.Node]:
+        """One paragraph, with the markup of the page's own language."""
+        box = nodes.Element()
+        lines = StringList([" ".join(text.split())], self.env.doc2path(self.env.docname))
+        self.state.nested_parse(lines, self.content_offset, box)
+        return list(box.children) or [nodes.paragraph()]
+
+
+def write_pdf(app: Sphinx, exception: Exception | None) -> None:
+    """Put each sheet beside its page once the HTML is written."""
+    if exception or app.builder.format != "html":
+        return
+    for docname, rows in getattr(app.env, "cheat_sheets", {}).items():
+        path = Path(app.outdir, f"{docname}.pdf")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        address = f"{app.config.html_baseurl}{docname}.html"
+        path.write_bytes(sheet.draw(rows, app.config.project, address))
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directive and the PDF with Sphinx."""
+    app.setup_extension("book.ledger")
+    app.add_directive("cheat-sheet", CheatSheet)
+    app.connect("build-finished", write_pdf)
+    return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

@@ -1,0 +1,253 @@
+"""The cheat sheet: numbers from the records, a PDF that can be read, and no trick missing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+import yaml
+from pypdf import PageObject, PdfReader
+
+from book import cheat_sheet, sheet
+from book.records import HOLDS, NONE, OPPOSITE, Found
+from tests.page_rules import ROOT, TRICK_PARTS
+from tests.test_book import build, prose, record, stored, write_notebook
+
+SHEET = "chapters/reference/cheat_sheet"
+A4 = (842, 595)  # landscape, in points
+
+
+def rows_of(text: str) -> list[dict]:
+    """The rows of the directive in a page."""
+    inside = re.search(r"^```\{cheat-sheet\}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    rows, wrong = cheat_sheet.read_rows(inside[1])
+    assert wrong == []
+    return rows
+
+
+def printed(**changes: object) -> sheet.Row:
+    """A row for the PDF."""
+    line = sheet.Line("It pays & lasts.", HOLDS, "+1.0 points", "https://example.org/page.html#a")
+    row = {"trick": "Dropout", "address": "https://example.org/page.html", "part": "Part"}
+    row |= {"said": "It <i>always</i> helps.", "lines": [line], "todo": "Use <code>p=0.2</code>."}
+    return sheet.Row(**row | changes)
+
+
+def read(pdf: bytes) -> PdfReader:
+    return PdfReader(BytesIO(pdf))
+
+
+def words(page: PageObject) -> str:
+    """The text of a page; where a line ends says nothing."""
+    return " ".join(page.extract_text().split())
+
+
+def smallest(page: PageObject) -> float:
+    """The smallest type on a page, in points."""
+    sizes = []
+
+    def note(text: str, _: object, matrix: list[float], __: object, size: float) -> None:
+        if text.strip():
+            sizes.append(abs(matrix[3]) * size)
+
+    page.extract_text(visitor_text=note)
+    return min(sizes)
+
+
+def targets(page: PageObject) -> list[str]:
+    """Where the links of a page lead."""
+    return [link.get_object()["/A"]["/URI"] for link in page["/Annots"]]
+
+
+# ----------------------------------------------------------------------------- rows and numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("trick: a", "a list of rows"),
+        ("", "a list of rows"),
+        ("- trick: [", "not YAML"),
+        ("- {trick: a, page: b, said: c, do: d}", "needs exactly"),
+        ("- {trick: a, page: b, said: c, do: d, claims: [e.f], verdict: holds}", "needs exactly"),
+        ("- {trick: a, page: b, said: c, do: d, claims: []}", "names no claims"),
+        ("- {trick: a, page: b, said: c, do: d, claims: e.f}", "names no claims"),
+        ("- {trick: a, page: b, said: 5, do: d, claims: [e.f]}", "no text"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_named(text: str, word: str) -> None:
+    rows, wrong = cheat_sheet.read_rows(text)
+    assert rows == [] and len(wrong) == 1 and word in wrong[0]
+
+
+# Plain signs stand for the printed ones.
+SIGNS = str.maketrans(
+    {
+        "-": "\N{MINUS SIGN}",
+        "*": "\N{MULTIPLICATION SIGN}",
+        "/": "\N{DIVISION SIGN}",
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("metric", "mean", "interval", "text"),
+    [
+        ("test_accuracy", 0.1, [0.08, 0.12], "+10.0 points [+8.0, +12.0]"),
+        ("steps_to_target", -1043, [-1100, -1000], "-1,043 steps to target [-1,100, -1,000]"),
+        ("log10_highest_rate", 1.19, [1, 1.36], "highest rate * 15 [* 10, * 23]"),
+        ("log2_steps", -1, [-2, -0.5], "steps * 0.5 [/ 4, * 0.71]"),
+        ("log10_rise", -7.84, [-8, -7.5], "rise / 69,000,000 [/ 100,000,000, / 32,000,000]"),
+    ],
+)
+def test_effects_are_written_for_people(
+    metric: str, mean: float, interval: list[float], text: str
+) -> None:
+    found = Found(record(metric=metric, effect=mean, interval=interval), "chapters/a/page")
+    assert " ".join(cheat_sheet.effect(found)) == text.translate(SIGNS)
+
+
+def test_claims_that_share_a_sentence_name_their_data() -> None:
+    pair = [
+        Found(record(data="glyphs, standardised"), "chapters/a/page"),
+        Found(record(id="page.other", data="digits"), "chapters/a/page"),
+    ]
+    assert cheat_sheet.sentences(pair) == ["It pays (glyphs).", "It pays (digits)."]
+    assert cheat_sheet.sentences(pair[:1]) == ["It pays."]
+
+
+# ------------------------------------------------------------------------------------- the PDF
+
+
+def test_the_pdf_is_the_same_each_time_and_can_be_read() -> None:
+    rows = [printed(), printed(trick="Early stopping")]
+    pdf = sheet.draw(rows, "The book", "https://example.org/sheet.html")
+    assert pdf == sheet.draw(rows, "The book", "https://example.org/sheet.html")
+    (page,) = read(pdf).pages
+    assert tuple(round(side) for side in page.mediabox[2:]) == A4
+    text = words(page)
+    for part in ("Dropout", "Early stopping", "It pays & lasts.", "holds, +1.0 points", "p=0.2"):
+        assert part in text
+    assert {"https://example.org/page.html", "https://example.org/page.html#a"} <= set(
+        targets(page)
+    )
+    assert "https://example.org/sheet.html" in targets(page)
+    about = read(pdf).metadata
+    assert about.title == "The book: the cheat sheet" and "2000" in str(about.creation_date)
+
+
+def test_marks_and_words_name_each_verdict() -> None:
+    lines = [sheet.Line("So.", verdict, "0", "https://x") for verdict in (HOLDS, NONE, OPPOSITE)]
+    (page,) = read(sheet.draw([printed(lines=lines)], "The book", "https://x")).pages
+    text = words(page)
+    for mark, verdict in (("●", HOLDS), ("○", NONE), ("◆", OPPOSITE)):
+        assert f"{mark} So. {verdict}, 0" in text.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_more_rows_mean_smaller_type_and_then_another_page() -> None:
+    few, some, many = (
+        read(sheet.draw([printed()] * number, "The book", "https://x")).pages
+        for number in (3, 40, 70)
+    )
+    assert (len(few), len(some), len(many)) == (1, 1, 2)
+    assert "Page 2 of 2" in words(many[1]) and "Measured here" in words(many[1])
+    assert all(smallest(page) >= 7 for page in (*few, *some, *many))
+
+
+# ------------------------------------------------------------------------------ in a small book
+
+ROWS = """
+- trick: The trick
+  page: a/page
+  said: It *always* pays.
+  claims: [page.slug]
+  do: Call `f(0)`.
+"""
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    """A book of one claim and a cheat sheet, with the settings of the real one."""
+    for name in ("_config.yml", "references.bib"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("static", "vendor"):
+        shutil.copytree(ROOT / "book" / name, tmp_path / "book" / name)
+    pages = [{"file": f"chapters/{name}"} for name in ("sheet", "a/page", "bibliography")]
+    toc = {"format": "jb-book", "root": "index", "chapters": pages}
+    (tmp_path / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
+    (tmp_path / "index.md").write_text("# Small\n", encoding="utf-8")
+    write_notebook(tmp_path / "chapters" / "a" / "page.ipynb", prose("# Page"), stored(record()))
+    write_sheet(tmp_path, ROWS)
+    (tmp_path / "chapters" / "bibliography.md").write_text(
+        "# Bibliography\n\n```{bibliography}\n:all:\n```\n", encoding="utf-8"
+    )
+    return tmp_path
+
+
+def write_sheet(book: Path, rows: str) -> None:
+    text = f"# Sheet\n\n```{{cheat-sheet}}\n{rows}```\n"
+    (book / "chapters" / "sheet.md").write_text(text, encoding="utf-8")
+
+
+@pytest.mark.site
+def test_the_sheet_follows_the_records(book: Path) -> None:
+    done = build(book)
+    assert done.returncode == 0, done.stdout + done.stderr
+    html = book / "_build" / "html" / "chapters" / "sheet.html"
+    text = html.read_text(encoding="utf-8")
+    assert 'href="a/page.html#claim-page-slug"' in text and 'href="sheet.pdf"' in text
+    assert "It <em>always</em> pays." in text and 'href="a/page.html"' in text
+    assert "+10.0 points" in text and "[+8.0, +12.0]" in text
+    (page,) = PdfReader(html.with_suffix(".pdf")).pages
+    assert "It pays. holds, +10.0 points" in words(page) and "f(0)" in words(page)
+    (link,) = [uri for uri in targets(page) if uri.endswith("page.html#claim-page-slug")]
+    assert link.startswith("https://")
+
+    changed = record(effect=-0.3, interval=[-0.4, -0.2], verdict=OPPOSITE)
+    write_notebook(book / "chapters" / "a" / "page.ipynb", prose("# Page"), stored(changed))
+    assert build(book).returncode == 0
+    minus = "\N{MINUS SIGN}"
+    text = html.read_text(encoding="utf-8")
+    assert "+10.0" not in text and f"{minus}30.0 points" in text
+    (page,) = PdfReader(html.with_suffix(".pdf")).pages
+    assert f"It pays. opposite, {minus}30.0 points" in words(page)
+
+
+@pytest.mark.site
+def test_what_is_unknown_fails_the_build(book: Path) -> None:
+    lost = ROWS.replace("page.slug", "page.lost") + ROWS.replace("a/page", "a/nowhere")
+    write_sheet(book, lost + "- trick: Half\n  page: a/page\n")
+    done = build(book)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    for message in (
+        "no record has the claim id 'page.lost'",
+        "a/nowhere",
+        "row 3 of the cheat sheet needs exactly",
+    ):
+        assert message in said, f"{message!r} is not in:\n{said}"
+
+
+# ------------------------------------------------------------------------------- the real sheet
+
+
+def missing(toc: dict, rows: list[dict]) -> set[str]:
+    """The pages of tricks in the contents that have no row."""
+    listed = {entry["file"] for part in toc["parts"] for entry in part["chapters"]}
+    tricks = {
+        name
+        for name in listed
+        if Path(name).parent.name in TRICK_PARTS and Path(name).name not in ("index", "exercises")
+    }
+    return tricks - {f"chapters/{row['page'].removeprefix('../')}" for row in rows}
+
+
+def test_every_trick_has_a_row() -> None:
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    rows = rows_of((ROOT / f"{SHEET}.md").read_text(encoding="utf-8"))
+    assert missing(toc, rows) == set()
+    kept = [row for row in rows if not row["page"].endswith("/optimizers")]
+    assert missing(toc, kept) == {"chapters/parameter_tuning/optimizers"}

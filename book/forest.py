@@ -53,7 +53,7 @@ def draw(claims: Sequence[Found], path: Path, *, narrow: bool, compact: bool = F
         height = top + y + bottom
         figure = Figure(figsize=(width, height))
         FigureCanvasSVG(figure)
-        left = 0.12 if narrow else (1.45 if compact else 2.35)
+        left = 0.12 if narrow else (1.8 if compact else 2.35)
         axes = figure.add_axes(
             (left / width, bottom / height, 1 - (left + 0.12) / width, y / height)
         )
@@ -73,7 +73,8 @@ def _layout(
 ) -> tuple[list[tuple[Found, float, bool]], float]:
     """Where each row lies, in inches from the top, and whether it is the first of its page."""
     # A compact plot stays a glance: many claims move closer together, strongest last.
-    step = max(0.055, min(0.16, 3.2 / len(claims))) if compact else (0.42 if narrow else 0.25)
+    least = min(0.055, 7.0 / len(claims))
+    step = max(least, min(0.16, 3.2 / len(claims))) if compact else (0.42 if narrow else 0.25)
     space = (0.32 if narrow else 0.1) if compact else (0.44 if narrow else 0.4)
     rows, y = [], 0.0
     for page in dict.fromkeys(claim.page for claim in claims):

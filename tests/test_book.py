@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -232,6 +233,16 @@ def test_the_forest_plot_is_the_same_each_time(tmp_path: Path):
         assert b"worse" in first and b"<dc:date>" not in first
     text = forest.alt_text(found)
     assert "2 measured claims" in text and "1 hold" in text and "1 come out opposite" in text
+
+
+def test_a_compact_plot_of_many_claims_stays_a_glance(tmp_path: Path):
+    found = [
+        records.Found(record(id=f"page{number // 20}.c{number}"), f"chapters/a/page{number // 20}")
+        for number in range(300)
+    ]
+    forest.draw(found, tmp_path / "plot.svg", narrow=False, compact=True)
+    (height,) = re.findall(r'<svg [^>]*height="([\d.]+)pt"', (tmp_path / "plot.svg").read_text())
+    assert float(height) < 14 * 72
 
 
 # --- a small book, built ------------------------------------------------------------------------

@@ -3,12 +3,19 @@
 The questions of a page stand in ``tricks_lib/questions/<page>.py``, one function each. It gets
 the reader's answer and gives back what is wrong with it, in one sentence, or None when all is
 right. It must not give the answer away.
+
+The questions of a part's exercises, such as ``check("data_processing.min_max", min_max)``, are
+those of the coursework: the grader's own probe and judge, on inputs that everybody knows.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Callable
+
+# The parts that have exercises of their own, in tricks_lib/coursework.
+PARTS = ("data_processing", "parameter_tuning", "regularization", "good_practices")
 
 
 class WrongAnswer(AssertionError):
@@ -25,18 +32,25 @@ def check(question: str, answer: object) -> None:
     Raises:
         ValueError: there is no such question.
     """
-    page, _, name = question.partition(".")
-    try:
-        questions = importlib.import_module(f"tricks_lib.questions.{page}")
-        judge = getattr(questions, name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"there is no question {question!r}; copy its name from the exercise."
-        ) from error
+    judge = _find(question)
     problem = _judge(judge, answer)
     print(f"{question}: {problem or 'right.'}")
     if problem and os.environ.get("TRICKS_STRICT") == "1":
         raise WrongAnswer(f"{question}: {problem}")
+
+
+def _find(question: str) -> Callable[[object], str | None]:
+    page, _, name = question.partition(".")
+    try:
+        if page in PARTS:
+            from .coursework import selfcheck  # late: a page's own checks need nothing of it
+
+            return selfcheck.find(page, name)
+        return getattr(importlib.import_module(f"tricks_lib.questions.{page}"), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"there is no question {question!r}; copy its name from the exercise."
+        ) from error
 
 
 def _judge(judge, answer: object) -> str | None:

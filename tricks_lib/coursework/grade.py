@@ -1,0 +1,387 @@
+"""Grades a folder of submissions: a table, a feedback file for each student, and a summary.
+
+Before a batch, the solution must get all points and the blank release none; otherwise nothing is
+graded. Whatever goes wrong on our side is an ERROR in the table, never a zero.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import queue
+import re
+import secrets
+import statistics
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from . import release, sandbox
+from .parts import Part
+from .rubric import Mark, Seen, mark, unpack
+from .sandbox import Limits, Sent
+from .selfcheck import draw
+from .submissions import Submission
+
+
+class BatchError(Exception):
+    """The grader is not to be trusted as it stands; nothing was graded."""
+
+
+@dataclass
+class Result:
+    """What one student got.
+
+    Attributes:
+        student, file: who, and which file was graded.
+        marks: the marks of each question; without it if our side failed.
+        status: ``"ok"``, ``"unreadable: ..."`` or ``"ERROR: ..."``.
+        notes: what the student should know.
+    """
+
+    student: str
+    file: str
+    marks: dict[str, list[Mark]]
+    status: str = "ok"
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def error(self) -> bool:
+        """Whether our side failed, so that there is no score."""
+        return self.status.startswith("ERROR")
+
+    def earned(self, question: str) -> int:
+        """The points of one question."""
+        return sum(mark.earned for mark in self.marks[question])
+
+    @property
+    def total(self) -> int:
+        """The points of all questions."""
+        return sum(map(self.earned, self.marks))
+
+
+class Grader:
+    """Grades notebooks of one part with one seed.
+
+    Args:
+        part: its questions, probe and judge.
+        seed: for the inputs; students must not know it.
+        limits: for each question.
+        kind: of sandbox; see :func:`sandbox.find`.
+        jobs: how many submissions at a time.
+    """
+
+    def __init__(self, part: Part, seed: int, limits: Limits, kind: str, jobs: int = 1) -> None:
+        self.part, self.seed, self.limits, self.kind, self.jobs = part, seed, limits, kind, jobs
+        self.given = {name: draw(question, seed) for name, question in part.questions.items()}
+        self._packed = {name: _pack(given) for name, given in self.given.items()}
+        self._slots: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for slot in range(jobs):
+            self._slots.put(slot)
+
+    def grade(self, submission: Submission) -> Result:
+        """Grade one submission; whatever happens, there is a result."""
+        try:
+            return self._grade(submission)
+        except Exception as error:  # one bad submission never stops the others
+            status = f"ERROR: {type(error).__name__}: {error}"[:500]
+            return Result(submission.student, submission.file, {}, status, submission.notes)
+
+    def _grade(self, submission: Submission) -> Result:
+        notes = list(submission.notes)
+        if submission.data is None:
+            marks = {name: self._lost(name, submission.problem) for name in self.part.questions}
+            status = f"unreadable: {submission.problem}"
+            return Result(submission.student, submission.file, marks, status, notes)
+        slot = self._slots.get()
+        try:
+            sent = sandbox.observe(
+                self.kind,
+                self.part,
+                submission.data,
+                self._packed,
+                # Not the seed of the inputs, which a student's code could draw again from it.
+                int(hashlib.sha256(f"student {self.seed}".encode()).hexdigest()[:8], 16),
+                self.limits,
+                slot,
+            )
+        finally:
+            self._slots.put(slot)
+        marks = {name: self._judge(name, sent[name], notes) for name in self.part.questions}
+        status = "ok"
+        if all(s.status == "exit 70" for s in sent.values()):
+            status = "unreadable: is not a notebook"
+        return Result(submission.student, submission.file, marks, status, notes)
+
+    def _judge(self, name: str, sent: Sent, notes: list[str]) -> list[Mark]:
+        """Judge what was observed of one question. Only a fault of the judge raises."""
+        if sent.status != "ok":
+            return self._lost(name, self._ending(sent.status))
+        try:
+            arrays = unpack(sent.data)
+        except ValueError as error:
+            return self._lost(name, f"what came back could not be read: {error}.")
+        seen = Seen(arrays)
+        found = arrays.get("notes")
+        if found is not None and found.dtype.kind == "U" and found.ndim == 1:
+            for note in found[:20]:
+                text = "".join(c if c.isprintable() else " " for c in str(note))[:300]
+                if text not in notes:
+                    notes.append(text)
+        if "missing" in seen:
+            return self._lost(name, f"the notebook has no function or class {name!r}.")
+        if "unanswered" in seen:
+            return self._lost(name, "not answered.")
+        return mark(self.part.questions[name], self.given[name], seen)
+
+    def _lost(self, name: str, problem: str) -> list[Mark]:
+        return [Mark(c.text, 0, c.points, problem) for c in self.part.questions[name].rubric]
+
+    def _ending(self, status: str) -> str:
+        known = {
+            "time": f"your code was stopped: it took more than {self.limits.seconds:g} seconds.",
+            "killed": "your code was stopped: it took too much memory, or ended the sandbox.",
+            "output": "your code was stopped: it gave back too much.",
+            "exit 70": "this is not a notebook.",
+            "exit 71": f"your code was stopped: it took more than {self.limits.memory:g} GB.",
+        }
+        if status.startswith("signal "):
+            return f"your code crashed Python itself ({status.split()[1]})."
+        return known.get(status, "your code ended Python itself.")
+
+    def check_itself(self) -> None:
+        """Grade the solution and the blank release.
+
+        Raises:
+            BatchError: the solution does not get all points, or the blank release gets any.
+        """
+        solution = self.part.source.read_bytes()
+        blank = release.text_of(release.make(self.part)).encode()
+        pair = [Submission("solution", "", solution), Submission("blank", "", blank)]
+        full, zero = self.grade_all(pair)
+        for result in (full, zero):
+            if result.status != "ok":
+                raise BatchError(f"the {result.student} could not be graded: {result.status}")
+        for name, question in self.part.questions.items():
+            if full.earned(name) != question.points:
+                problem = next(m.problem for m in full.marks[name] if m.problem)
+                raise BatchError(f"the solution loses points in {name}: {problem}")
+            if zero.earned(name):
+                raise BatchError(f"the blank release gets points in {name}.")
+
+    def grade_all(self, submissions: Iterable[Submission], done=lambda result: None):
+        """Grade many, several at a time; ``done`` hears of each. Results in the order given."""
+
+        def one(submission: Submission) -> Result:
+            result = self.grade(submission)
+            done(result)
+            return result
+
+        with ThreadPoolExecutor(self.jobs) as pool:
+            return list(pool.map(one, submissions))
+
+
+def _pack(given: dict[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **given)
+    return buffer.getvalue()
+
+
+# -------------------------------------------------------------------------- a whole batch
+
+
+def grade_batch(
+    part: Part,
+    submissions: list[Submission],
+    table: Path,
+    seed: int | None,
+    limits: Limits,
+    kind: str,
+    jobs: int,
+) -> list[Result]:
+    """Grade all submissions and write the table, the feedback and the summary.
+
+    A run that was killed goes on where it stopped: what is graded already stands in a file beside
+    the table, and counts as long as the submission, the seed, the limits and the questions are
+    the same.
+
+    Raises:
+        BatchError: the solution or the blank release is not graded as it must be.
+    """
+    torch.set_num_threads(1)  # several threads of the grader judge at a time
+    state = table.with_name(f"{table.stem}_state.jsonl")
+    remembered, old_seed = _remembered(state)
+    if seed is None:
+        seed = old_seed if old_seed is not None else secrets.randbelow(2**31)
+    grader = Grader(part, seed, limits, kind, jobs)
+    grader.check_itself()
+    about = _fingerprint(part, seed, limits)
+    table.parent.mkdir(parents=True, exist_ok=True)
+    keys = [_key(about, submission) for submission in submissions]
+    results = {key: remembered[key] for key in keys if key in remembered}
+    waiting = [(k, s) for k, s in zip(keys, submissions, strict=True) if k not in results]
+    key_of = {id(submission): key for key, submission in waiting}
+    with (
+        state.open("a", encoding="utf-8") as file,
+        tqdm(total=len(keys), initial=len(results), unit="submission", disable=None) as bar,
+        ThreadPoolExecutor(jobs) as pool,
+    ):
+        file.write("\n" + json.dumps({"seed": seed}) + "\n")
+        for submission, result in pool.map(
+            lambda s: (s, grader.grade(s)), [submission for _, submission in waiting]
+        ):
+            key = key_of[id(submission)]
+            results[key] = result
+            if not result.error:
+                file.write(json.dumps({"key": key, "result": asdict(result)}) + "\n")
+                file.flush()
+            bar.update()
+    ordered = [results[key] for key in keys]
+    _write(table, _table(part, ordered))
+    folder = table.with_name(f"{table.stem}_feedback")
+    folder.mkdir(exist_ok=True)
+    for name, result in zip(_file_names(ordered), ordered, strict=True):
+        _write(folder / name, feedback(part, result))
+    _write(table.with_name(f"{table.stem}_summary.txt"), summary(part, ordered, seed))
+    return ordered
+
+
+def _fingerprint(part: Part, seed: int, limits: Limits) -> bytes:
+    digest = hashlib.sha256(f"{part.name} {seed} {limits}".encode())
+    for path in (part.probe, part.judge, *sorted(Path(__file__).parent.glob("*.py"))):
+        digest.update(path.read_bytes())
+    return digest.digest()
+
+
+def _key(about: bytes, submission: Submission) -> str:
+    digest = hashlib.sha256(about)
+    who = [submission.student, submission.file, submission.problem, *submission.notes]
+    digest.update(json.dumps(who).encode())
+    digest.update(submission.data or b"")
+    return digest.hexdigest()
+
+
+def _remembered(state: Path) -> tuple[dict[str, Result], int | None]:
+    found: dict[str, Result] = {}
+    seed = None
+    if not state.is_file():
+        return found, seed
+    for line in state.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+            if "seed" in entry:
+                seed = int(entry["seed"])
+                continue
+            fields = entry["result"]
+            marks = {n: [Mark(**m) for m in marks] for n, marks in fields.pop("marks").items()}
+            found[entry["key"]] = Result(**fields, marks=marks)
+        except (ValueError, KeyError, TypeError):
+            continue  # the line that was being written when the run was killed
+    return found, seed
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8", newline="")
+    os.replace(part, path)
+
+
+def _table(part: Part, results: list[Result]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream)
+    writer.writerow(["student", "total", "out_of", *part.questions, "status", "file"])
+    for result in results:
+        points = ["" for _ in part.questions]
+        if not result.error:
+            points = [result.earned(name) for name in part.questions]
+        total = "" if result.error else result.total
+        row = [result.student, total, part.points, *points, result.status, result.file]
+        writer.writerow([_harmless(cell) for cell in row])
+    return stream.getvalue()
+
+
+def _harmless(cell: object) -> object:
+    """No spreadsheet should take a student's file name for a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" and cell else cell
+
+
+def _file_names(results: list[Result]) -> list[str]:
+    names: list[str] = []
+    for result in results:
+        name = re.sub(r"[^\w.-]+", "_", result.student)[:80].strip(".") or "student"
+        while f"{name}.md".lower() in {taken.lower() for taken in names}:
+            name += "_"
+        names.append(f"{name}.md")
+    return names
+
+
+def feedback(part: Part, result: Result) -> str:
+    """What a student reads: each question, each line of its rubric, and what was wrong."""
+    lines = [f"# {part.name.replace('_', ' ').capitalize()}: {_plain(result.student)}", ""]
+    if result.error:
+        return "\n".join([*lines, "Not graded yet, for a reason on our side.", ""])
+    lines += [f"**{result.total} of {part.points} points.**", ""]
+    if result.status != "ok":
+        lines += [f"The file {_plain(result.file)} is {_plain(result.status)}.", ""]
+    for name, marks in result.marks.items():
+        lines += [f"## {name}: {result.earned(name)} of {part.questions[name].points}", ""]
+        for found in marks:
+            problem = f" {_plain(found.problem)}" if found.problem else ""
+            lines.append(f"- {found.earned} of {found.points}: {found.criterion}.{problem}")
+        lines.append("")
+    if result.notes:
+        lines += ["## Notes", "", *(f"- {_plain(note)}" for note in result.notes), ""]
+    return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """A text of a student's as text, not as markup."""
+    text = "".join(c if c.isprintable() else " " for c in text)
+    return text.replace("<", "&lt;").replace("`", "'").replace("](", "] (")
+
+
+def summary(part: Part, results: list[Result], seed: int) -> str:
+    """The distribution of the totals, and where points were lost most."""
+    graded = [result for result in results if not result.error]
+    lines = [f"{part.name}: {len(results)} submissions, seed {seed}, {part.points} points"]
+    errors = len(results) - len(graded)
+    if errors:
+        lines.append(f"ERRORS: {errors} could not be graded, for a reason on our side. Run again.")
+    if not graded:
+        return "\n".join([*lines, ""])
+    totals = sorted(result.total for result in graded)
+    lines += [
+        f"mean {statistics.mean(totals):.1f}, median {statistics.median(totals):g}, "
+        f"lowest {totals[0]}, highest {totals[-1]}",
+        "",
+        "Distribution of the totals",
+    ]
+    width = max(1, -(-(part.points + 1) // 10))
+    counts = Counter(total // width for total in totals)
+    for group in range(part.points // width + 1):
+        low, high = group * width, min(part.points, group * width + width - 1)
+        stars = "#" * round(40 * counts[group] / len(totals))
+        lines.append(f"{low:>4} to {high:<4} {counts[group]:>5}  {stars}".rstrip())
+    lines += ["", "Questions, those that most failed first"]
+    share = {
+        name: statistics.mean(r.earned(name) for r in graded) / question.points
+        for name, question in part.questions.items()
+    }
+    for name in sorted(share, key=share.get):
+        problems = Counter(
+            next((m.problem for m in r.marks[name] if m.problem), None) for r in graded
+        )
+        right = problems.pop(None, 0)
+        lines.append(f"{name}: {share[name]:.0%} of the points, {right} of {len(graded)} all right")
+        lines += [f"    {count:>4}  {_plain(text)}" for text, count in problems.most_common(3)]
+    return "\n".join([*lines, ""])

@@ -1,0 +1,192 @@
+"""Makes the student's notebook from the one with the solutions, and exports it for nbgrader.
+
+In a solution's code cell stand marked lines:
+
+    def shift(x):
+        ### BEGIN SOLUTION
+        return x + 1                   goes away; "your turn" is raised in its place
+        ### END SOLUTION
+
+With a third mark, ``### INSTEAD``, the comment lines after it come in their place, without their
+``# ``: for code that is to be mended. In the text, ``{rubric name}`` becomes the question's rubric,
+``{points}`` and ``{minutes}`` the sums over all questions.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from .parts import Part
+from .rubric import Question
+
+BEGIN, INSTEAD, END = "### BEGIN SOLUTION", "### INSTEAD", "### END SOLUTION"
+STUB = 'raise NotImplementedError("your turn")'
+CHECK = re.compile(r'tl\.check\("(\w+)\.(\w+)", (\w+)\)')
+
+
+class SourceError(Exception):
+    """The notebook with the solutions does not fit its judge, or its marks do not match."""
+
+
+def without_solution(source: str) -> str:
+    """A code cell as a student gets it.
+
+    Raises:
+        SourceError: a mark without its partner.
+    """
+    lines: list[str] = []
+    state, kept = "outside", []
+    for line in source.splitlines():
+        mark, indent = line.strip(), line[: len(line) - len(line.lstrip())]
+        if mark == BEGIN and state == "outside":
+            state, kept, start = "inside", [], indent
+        elif mark == INSTEAD and state == "inside":
+            state = "instead"
+        elif mark == END and state != "outside":
+            lines += kept or [start + STUB]
+            state = "outside"
+        elif mark in (BEGIN, INSTEAD, END):
+            raise SourceError(f"the mark {mark!r} stands where none belongs, in:\n{source}")
+        elif state == "outside":
+            lines.append(line)
+        elif state == "instead":
+            kept.append(re.sub(r"^(\s*)# ?", r"\1", line))
+    if state != "outside":
+        raise SourceError(f"a solution does not end, in:\n{source}")
+    return "\n".join(lines)
+
+
+def rubric(question: Question) -> str:
+    """A question's points and minutes, and what each point is for, in Markdown."""
+    rows = [f"| {criterion.text} | {criterion.points} |" for criterion in question.rubric]
+    head = f"**Points: {question.points}** · about {question.minutes} minutes"
+    return "\n".join([head, "", "| For | Points |", "|---|---|", *rows])
+
+
+def with_rubrics(text: str, part: Part) -> str:
+    """A text cell with its rubrics and sums filled in.
+
+    Raises:
+        SourceError: a rubric of no question.
+    """
+    for name in re.findall(r"\{rubric (\w+)\}", text):
+        if name not in part.questions:
+            raise SourceError(f"{part.source} wants the rubric of {name!r}; its judge has none.")
+        text = text.replace(f"{{rubric {name}}}", rubric(part.questions[name]))
+    minutes = sum(question.minutes for question in part.questions.values())
+    return text.replace("{points}", str(part.points)).replace("{minutes}", str(minutes))
+
+
+def make(part: Part) -> NotebookNode:
+    """The student's notebook; cells that are as they were in the present one keep their outputs.
+
+    Raises:
+        SourceError: the source and its judge do not fit together.
+    """
+    source = nbformat.read(part.source, as_version=4)
+    asked = [match[2] for cell in source.cells for match in CHECK.finditer(cell.source)]
+    if asked != list(part.questions):
+        raise SourceError(f"{part.source} checks {asked}, its judge has {list(part.questions)}.")
+    stored = {}
+    if part.release.is_file():
+        stored = {c.id: c for c in nbformat.read(part.release, as_version=4).cells}
+    notebook = copy.deepcopy(source)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.source = without_solution(cell.source)
+            before = stored.get(cell.id)
+            same = before is not None and before.get("source") == cell.source
+            cell.outputs = before.outputs if same else []
+            cell.execution_count = before.execution_count if same else None
+        else:
+            cell.source = with_rubrics(cell.source, part)
+    return notebook
+
+
+def text_of(notebook: NotebookNode) -> str:
+    """A notebook as the book stores it."""
+    return nbformat.writes(notebook, indent=1).rstrip("\n") + "\n"
+
+
+def write(part: Part) -> bool:
+    """Write the student's notebook; whether it changed."""
+    text = text_of(make(part))
+    if part.release.is_file() and part.release.read_text(encoding="utf-8") == text:
+        return False
+    part.release.parent.mkdir(parents=True, exist_ok=True)
+    part.release.write_text(text, encoding="utf-8", newline="\n")
+    return True
+
+
+def in_step(part: Part) -> str:
+    """What is wrong with the student's notebook, in words; empty when it is in step."""
+    if not part.release.is_file():
+        return f"{part.release} does not exist."
+    if part.release.read_text(encoding="utf-8") != text_of(make(part)):
+        return f"{part.release} is not what {part.source} makes."
+    stripped = [c for c in make(part).cells if c.cell_type == "code" and not c.execution_count]
+    return f"{part.release} has cells without outputs." if stripped else ""
+
+
+# ----------------------------------------------------------------------------- nbgrader
+
+
+def nbgrader(part: Part, folder: Path) -> Path:
+    """Write the source of an nbgrader assignment, from which nbgrader makes its own release.
+
+    The answer cells are its solution cells. Each check becomes a locked test cell with the
+    question's points, all or nothing; nbgrader runs it beside the student's code.
+
+    Args:
+        part: whose questions.
+        folder: the course's folder; ``source/<part>/exercises.ipynb`` is written into it.
+    """
+    notebook = nbformat.read(part.source, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            cell.source = with_rubrics(cell.source, part)
+            continue
+        cell.outputs, cell.execution_count = [], None
+        if match := CHECK.search(cell.source):
+            strict = 'import os\n\nos.environ["TRICKS_STRICT"] = "1"  # a wrong answer raises'
+            cell.source = f"{strict}\n{cell.source}"
+            points = part.questions[match[2]].points
+            cell.metadata["nbgrader"] = _about(f"check_{match[2]}", grade=True) | {"points": points}
+        elif BEGIN in cell.source:
+            name = re.search(r"^(?:def|class) (\w+)", cell.source, re.MULTILINE)[1]
+            cell.source = _nbgrader_marks(cell.source)
+            cell.metadata["nbgrader"] = _about(f"answer_{name}", solution=True)
+    target = folder / "source" / part.name / "exercises.ipynb"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text_of(notebook), encoding="utf-8", newline="\n")
+    return target
+
+
+def _about(name: str, grade: bool = False, solution: bool = False) -> dict:
+    return {
+        "grade": grade,
+        "grade_id": name,
+        "locked": grade,
+        "schema_version": 3,
+        "solution": solution,
+        "task": False,
+    }
+
+
+def _nbgrader_marks(source: str) -> str:
+    """nbgrader knows no INSTEAD: there the code to be mended stays above, as a comment."""
+    if INSTEAD not in source:
+        return source
+    given = "\n".join(f"# {line}".rstrip() for line in without_solution(source).splitlines())
+    solved = re.sub(rf"[ \t]*{INSTEAD}\n.*?(?=[ \t]*{END})", "", source, flags=re.DOTALL)
+    name = re.search(r"^(?:def|class) (\w+)", source, re.MULTILINE)[1]
+    return f"# The code to mend, for {name}:\n#\n{given}\n\n{BEGIN}\n{_unmarked(solved)}\n{END}"
+
+
+def _unmarked(source: str) -> str:
+    return "\n".join(x for x in source.splitlines() if x.strip() not in (BEGIN, INSTEAD, END))

@@ -1,0 +1,352 @@
+"""Runs ``runner.py`` on one submission where it can do no harm, and reads what it sends back.
+
+With bubblewrap, student code has no network, no home, a read-only system without the judges and
+the solutions, its own processes, and limits on time, memory, processes and output. Nothing in here
+runs or unpickles anything of a student's: one pipe brings frames of bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .parts import HERE, PACKAGE, Part
+from .runner import MAGIC
+
+FIRST_UID = 61000  # when run as root, each sandbox at work has a user of its own
+NOBODY = 65534
+START = 120.0  # seconds for a sandbox to start and import torch, on a busy machine
+TMP_BYTES = 64 * 2**20
+ENVIRONMENT = {
+    "HOME": "/tmp",
+    "LANG": "C.UTF-8",
+    "MKL_NUM_THREADS": "1",
+    "MPLBACKEND": "agg",
+    "OMP_NUM_THREADS": "1",
+    "PATH": "/usr/bin:/bin",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "TRICKS_DEVICE": "cpu",
+    "USER": "student",
+}
+
+
+class SandboxError(Exception):
+    """The sandbox itself failed, which is no student's fault."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one question of one submission may use.
+
+    Attributes:
+        seconds: of CPU time; three times as much may pass on the clock.
+        memory: in GB, for each process; all together may use one more.
+        output: bytes that may be sent back.
+        processes: how many there may be at a time.
+    """
+
+    seconds: float = 20.0
+    memory: float = 6.0
+    output: int = 8 * 2**20
+    processes: int = 64
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What came back for a question: how its process ended, and a packed npz if that was well."""
+
+    status: str
+    data: bytes = b""
+
+
+def find(unsafe: bool = False) -> str:
+    """The kind of sandbox that works here: ``"bwrap"``, or ``"none"`` if so wanted.
+
+    Raises:
+        SandboxError: there is none; the message says what to do.
+    """
+    if unsafe:
+        return "none"
+    if not sys.platform.startswith("linux"):
+        raise SandboxError(
+            "grading needs Linux (or WSL), for its sandbox. --unsafe runs students' code "
+            "unprotected, with all your rights."
+        )
+    advice = "--unsafe runs students' code unprotected, with all your rights."
+    if shutil.which("bwrap") is None:
+        raise SandboxError(f"bubblewrap is missing: apt-get install bubblewrap. {advice}")
+    command = [*_bwrap(Path("/tmp"), private_tmp=False), "true"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SandboxError(f"bubblewrap does not work here: {done.stderr.strip()}. {advice}")
+    return "bwrap"
+
+
+def observe(
+    kind: str,
+    part: Part,
+    notebook: bytes,
+    given: Mapping[str, bytes],
+    seed: int,
+    limits: Limits,
+    slot: int = 0,
+) -> dict[str, Sent]:
+    """Probe every question of a submission.
+
+    Args:
+        kind: ``"bwrap"``; ``"setpriv"``, another user and no more; or ``"none"``.
+        part: whose probe.
+        notebook: the submission, as it came.
+        given: each question's inputs as a packed npz.
+        seed: for random numbers in students' code.
+        limits: for each question.
+        slot: a number that no other sandbox at work has.
+
+    Raises:
+        SandboxError: the sandbox did not start.
+    """
+    found: dict[str, Sent] = {}
+    todo = list(part.questions)
+    while todo:
+        for name, sent in _run_once(kind, part, notebook, given, todo, seed, limits, slot):
+            if name in todo:
+                found.setdefault(name, sent)
+        left = [name for name in todo if name not in found]
+        if left:  # the runner itself was ended in the middle of this question
+            found[left[0]] = Sent("killed")
+        todo = left[1:]
+    return found
+
+
+def _run_once(
+    kind: str,
+    part: Part,
+    notebook: bytes,
+    given: Mapping[str, bytes],
+    questions: list[str],
+    seed: int,
+    limits: Limits,
+    slot: int,
+) -> Iterator[tuple[str, Sent]]:
+    root = hasattr(os, "getuid") and os.getuid() == 0
+    job = {
+        "questions": questions,
+        "seed": seed,
+        "limit": limits.seconds,
+        "wall": 3 * limits.seconds,
+        "memory": limits.memory,
+        "output": limits.output,
+        "processes": _process_limit(limits, root) if kind != "none" else 0,
+        "uid": FIRST_UID + slot if root and kind == "bwrap" else 0,
+        "alone": kind == "bwrap",
+        "outside": os.readlink("/proc/self/ns/pid") if kind == "bwrap" else "",
+        "library": str(PACKAGE),
+    }
+    with tempfile.TemporaryDirectory(prefix="grade-") as name:
+        folder = Path(name)
+        files = {"notebook.ipynb": notebook, "job.json": json.dumps(job).encode()}
+        files |= {"probe.py": part.probe.read_bytes()}
+        files |= {"runner.py": (HERE / "runner.py").read_bytes()}
+        files |= {f"{question}.npz": given[question] for question in questions}
+        for file, data in files.items():
+            (folder / file).write_bytes(data)
+            (folder / file).chmod(0o644)
+        folder.chmod(0o755)
+        data, errors = _run(_command(kind, folder), limits, len(questions))
+    frames = list(_frames(data))
+    if not frames or frames[0][1].status != "ready":
+        raise SandboxError(f"the sandbox did not start: {errors.strip()[-500:] or 'no message'}")
+    yield from frames[1:]
+
+
+def _process_limit(limits: Limits, root: bool) -> int:
+    """Older kernels count all processes of a user; a user of its own has none outside."""
+    if root:
+        return limits.processes
+    mine = sum(1 for path in Path("/proc").glob("[0-9]*") if _owner(path) == os.getuid())
+    return limits.processes + mine
+
+
+def _owner(path: Path) -> int:
+    try:
+        return path.stat().st_uid
+    except OSError:
+        return -1
+
+
+# ---------------------------------------------------------------------------- commands
+
+
+def _command(kind: str, folder: Path) -> list[str]:
+    python = [sys.executable, "-I"]
+    if kind == "bwrap":
+        return [*_bwrap(folder), *python, "/job/runner.py", "/job"]
+    clean = ["env", "-i", *(f"{k}={v}" for k, v in ENVIRONMENT.items())]
+    run = [*python, str(folder / "runner.py"), str(folder)]
+    if kind == "none":
+        return [*clean, *run]
+    if kind == "setpriv":
+        other = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+        return [*other, "--no-new-privs", "--inh-caps=-all", *clean, *run]
+    raise ValueError(f"kind={kind!r} must be 'bwrap', 'setpriv' or 'none'.")
+
+
+def _bwrap(folder: Path, private_tmp: bool = True) -> list[str]:
+    """The system, Python and the library, read-only; the job; and a small place for files."""
+    root = os.getuid() == 0
+    command = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
+    command += ["--unshare-cgroup-try", "--die-with-parent", "--new-session", "--clearenv"]
+    if root:  # the runner changes to a user without rights before it reads a submission
+        command += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    else:
+        command += ["--unshare-user", "--uid", str(NOBODY), "--gid", str(NOBODY)]
+    for key, value in ENVIRONMENT.items():
+        command += ["--setenv", key, value]
+    command += ["--ro-bind", "/usr", "/usr"]
+    for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64"):
+        if os.path.islink(name):
+            command += ["--symlink", os.readlink(name), name]
+        elif os.path.isdir(name):
+            command += ["--ro-bind", name, name]
+    command += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
+    command += ["--ro-bind-try", "/etc/alternatives", "/etc/alternatives"]
+    command += ["--proc", "/proc", "--dev", "/dev"]
+    command += ["--size", str(TMP_BYTES)] if _knows_size() else []
+    command += ["--tmpfs", "/tmp", "--chmod", "1777", "/tmp"]
+    places = [Path(sys.prefix), Path(sys.base_prefix), PACKAGE, PACKAGE.parent / "data"]
+    places = [path for path in dict.fromkeys(places) if path.is_dir()]
+    places = [path for path in places if not path.is_relative_to("/usr")]
+    # The folders that lead there: made here, empty but for what is mounted, and open to the runner.
+    parents = dict.fromkeys(parent for path in places for parent in reversed(path.parents))
+    inside = [path for path in parents if not any(path.is_relative_to(p) for p in places)]
+    for path in inside:
+        if path != Path("/"):
+            command += ["--perms", "0755", "--dir", str(path)]
+    for path in places:
+        command += ["--ro-bind", str(path), str(path)]
+    command += ["--tmpfs", str(HERE / "judges"), "--remount-ro", str(HERE / "judges")]
+    command += ["--ro-bind", str(folder), "/job", "--remount-ro", "/dev", "--remount-ro", "/"]
+    return [*command, "--chdir", "/tmp", "--"]
+
+
+def _knows_size() -> bool:
+    global _size
+    if _size is None:
+        done = subprocess.run(["bwrap", "--help"], capture_output=True, text=True)
+        _size = "--size" in done.stdout + done.stderr
+    return _size
+
+
+_size: bool | None = None
+
+
+# ----------------------------------------------------------------------------- running
+
+
+def _run(command: list[str], limits: Limits, questions: int) -> tuple[bytes, str]:
+    """Run a command within its limits; what it wrote to stdout and to stderr."""
+    most = questions * (limits.output + 2**16)
+    deadline = time.monotonic() + START + questions * (3 * limits.seconds + 5)
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+        )
+        over = threading.Event()
+        room = (limits.memory + 1) * 2**30
+        watchdog = threading.Thread(target=_watch_memory, args=(process, over, room), daemon=True)
+        watchdog.start()
+        parts, size = [], 0
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(process.stdout, selectors.EVENT_READ)
+                while size <= most:
+                    left = deadline - time.monotonic()
+                    if left <= 0 or not selector.select(left):
+                        break
+                    part = os.read(process.stdout.fileno(), 2**16)
+                    if not part:
+                        break
+                    parts.append(part)
+                    size += len(part)
+        finally:
+            over.set()
+            _kill(process)
+            watchdog.join()
+        errors.seek(0)
+        return b"".join(parts), errors.read(4000).decode("utf-8", "replace")
+
+
+def _kill(process: subprocess.Popen) -> None:
+    """End a sandbox and all in it: its first process is the parent of all, and dies with bwrap."""
+    _kill_group(process)
+    process.wait()
+    process.stdout.close()
+
+
+def _watch_memory(process: subprocess.Popen, over: threading.Event, room: float) -> None:
+    while not over.wait(0.5):
+        if _memory(process.pid) > room:
+            _kill_group(process)
+
+
+def _kill_group(process: subprocess.Popen) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _memory(root: int) -> int:
+    """Bytes that a process and all its descendants hold for themselves."""
+    parents, held = {}, {}
+    for path in Path("/proc").glob("[0-9]*/status"):
+        try:
+            lines = path.read_text().splitlines()
+        except OSError:
+            continue
+        fields = dict(line.split(":", 1) for line in lines if ":" in line)
+        pid = int(fields["Pid"])
+        parents[pid] = int(fields["PPid"])
+        kilobytes = [fields.get(key, "0 kB").split()[0] for key in ("RssAnon", "RssShmem")]
+        held[pid] = 1024 * sum(map(int, kilobytes))
+    family, grown = {root}, True
+    while grown:
+        more = {pid for pid, parent in parents.items() if parent in family} - family
+        family |= more
+        grown = bool(more)
+    return sum(held.get(pid, 0) for pid in family)
+
+
+def _frames(data: bytes) -> Iterator[tuple[str, Sent]]:
+    """The frames in what was sent; whatever is no frame ends them."""
+    at = 0
+    while data[at : at + 4] == MAGIC and at + 8 <= len(data):
+        (length,) = struct.unpack(">I", data[at + 4 : at + 8])
+        if length > 1000:
+            return
+        try:
+            name, status, size = json.loads(data[at + 8 : at + 8 + length])
+            start = at + 8 + length
+            if not (isinstance(name, str) and isinstance(status, str) and isinstance(size, int)):
+                return
+        except (ValueError, TypeError):
+            return
+        if size < 0 or start + size > len(data):
+            return
+        yield name, Sent(status[:100], data[start : start + size])
+        at = start + size

@@ -3,11 +3,12 @@
 nbval compares every text output character by character. Three things need more sense than that:
 
 - A claim is compared on its record: words and verdict exactly, measured numbers within the
-  claim's own margin or so near that the two intervals overlap, versions and device not at all.
-  On other arithmetic some studies are as good as run with other seeds: training magnifies
-  rounding. Both numbers then carry a statistical error, and half an interval, the error of one
-  of them, would call one such pair in nine different. The card is made from the record, so the
-  card itself is not compared.
+  claim's own margin or their statistical error, versions and device not at all. On other
+  arithmetic some studies are as good as run with other seeds: training magnifies rounding. Two
+  effects then agree when they are no further apart than their two intervals reach together, and
+  two widths when neither is three times the other: of two samples of ten with the same spread,
+  about three pairs in a thousand differ by more. The card is made from the record, so the card
+  itself is not compared.
 - A cell tagged ``nbval-atol=0.02`` or ``nbval-rtol=0.01`` may differ by so much in its decimal
   numbers. Its words and whole numbers must still be the same.
 - A cell that has code but no execution count was stripped of its outputs. nbval would run it and
@@ -70,18 +71,32 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
 def claim_difference(stored: dict[str, Any], fresh: dict[str, Any]) -> str:
     """What differs between two records of a claim, in words; empty when nothing does."""
     name = stored.get("id", "?")
-    allowed = max(stored.get("margin", 0), min(_width(stored), _width(fresh)))
     for key in sorted(stored.keys() | fresh.keys()):
         if key in NOT_COMPARED:
             continue
         if key not in stored or key not in fresh:
             return f"claim {name}: {key!r} is in one of the two records alone"
         old, new = stored[key], fresh[key]
-        if key in MEASURED and not _all_near(old, new, atol=allowed):
-            return f"claim {name}: {key} was {old}, is {new}; {allowed:.3g} is allowed"
+        if key in MEASURED and not _agree(key, stored, fresh):
+            return f"claim {name}: {key} was {old}, is {new}; more than its statistical error"
         if key not in MEASURED and old != new:
             return f"claim {name}: {key} was {old!r}, is {new!r}"
     return ""
+
+
+def _agree(key: str, stored: dict[str, Any], fresh: dict[str, Any]) -> bool:
+    """Whether a measured number of two records is the same within its statistical error."""
+    margin, old, new = stored.get("margin", 0), stored[key], fresh[key]
+    if key == "detectable":
+        return _near(old, new, margin, 0) or _alike(old, new)
+    # Half of each interval, but of the narrower one: who widens a stored interval gains nothing.
+    reach = max(margin, min(_width(stored), _width(fresh)))
+    if key == "effect":
+        return _near(old, new, reach, 0)
+    widths = _width(stored), _width(fresh)
+    return _near(sum(old) / 2, sum(new) / 2, reach, 0) and (
+        _near(*widths, 2 * margin, 0) or _alike(*widths)
+    )
 
 
 def _width(record: dict[str, Any]) -> float:
@@ -90,11 +105,10 @@ def _width(record: dict[str, Any]) -> float:
     return high - low
 
 
-def _all_near(old: Any, new: Any, atol: float) -> bool:
-    """Whether two numbers, or two lists of them, are the same within ``atol``."""
-    if isinstance(old, Sequence) and isinstance(new, Sequence):
-        return len(old) == len(new) and all(map(lambda a, b: _near(a, b, atol, 0), old, new))
-    return _near(old, new, atol, 0)
+def _alike(old: Any, new: Any) -> bool:
+    """Whether neither of two spreads is more than three times the other."""
+    numbers = isinstance(old, int | float) and isinstance(new, int | float)
+    return numbers and max(old, new) <= 3 * min(old, new)
 
 
 def _near(old: Any, new: Any, atol: float, rtol: float) -> bool:

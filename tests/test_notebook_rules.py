@@ -183,3 +183,16 @@ def test_a_claim_may_move_by_its_statistical_error_and_no_further() -> None:
     # A stored interval that someone widened buys nothing: the narrower of the two counts.
     wide = {**stored, "interval": [-0.4, 0.8]}
     assert "effect" in claim_difference(wide, {**stored, "effect": 0.41, "interval": [0.31, 0.51]})
+
+
+def test_an_interval_may_move_with_its_effect_and_vary_in_width_by_a_factor_of_three() -> None:
+    stored = {"id": "a.b", "margin": 0.01, "effect": 0.2, "interval": [0.1, 0.3], "detectable": 0.1}
+    moved = {**stored, "effect": 0.15, "interval": [0.11, 0.19], "detectable": 0.04}
+    assert claim_difference(stored, moved) == ""
+    assert "interval" in claim_difference(stored, {**stored, "interval": [0.17, 0.23]})
+    assert "interval" in claim_difference(stored, {**stored, "interval": [0.35, 0.5]})
+    assert "detectable" in claim_difference(stored, {**stored, "detectable": 0.31})
+    # Below the margin nothing matters: a placebo of no spread may have a little elsewhere.
+    flat = {"id": "a.b", "margin": 0.01, "effect": 0.0, "interval": [0.0, 0.0], "detectable": 0.0}
+    little = {**flat, "effect": 0.002, "interval": [-0.003, 0.007], "detectable": 0.006}
+    assert claim_difference(flat, little) == ""

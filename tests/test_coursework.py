@@ -7,14 +7,16 @@ skipped, unless TRICKS_REQUIRE_SANDBOX=1 turns that into a failure.
 
 from __future__ import annotations
 
+import csv
 import importlib
+import importlib.util
+import io
 import json
 import os
 import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -363,8 +365,6 @@ def test_what_is_no_notebook(text: str) -> None:
 
 
 def zipped(**members: bytes) -> bytes:
-    import io
-
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in members.items():
@@ -433,3 +433,482 @@ def test_frames_end_at_nonsense() -> None:
     for head in (b"[1, 2, 3]", b'["q", "ok", -1]', b"{}", b"[", b'["q", "ok", 1e9]'):
         assert not list(sandbox._frames(b"seen" + len(head).to_bytes(4, "big") + head + b"ab"))
     assert not list(sandbox._frames(b"seen\xff\xff\xff\xff"))
+
+
+# ----------------------------------------------------------------------- finding submissions
+
+
+def put(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(notebook_of(f"# {name}"))
+    return folder
+
+
+def zip_of(folder: Path, target: Path) -> Path:
+    with zipfile.ZipFile(target, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, path.relative_to(folder))
+    return target
+
+
+LAYOUTS = {
+    "files": (["ada.ipynb", "bob.ipynb"], ["ada", "bob"]),
+    "folders": (["ada/x.ipynb", "bob/deep/down/x.ipynb"], ["ada", "bob"]),
+    "moodle": (
+        [
+            "export/Ada L_12_assignsubmission_file_/x.ipynb",
+            "export/Bob_9_assignsubmission_file/y.ipynb",
+        ],
+        ["Ada L", "Bob"],
+    ),
+    "canvas": (["lovelaceada_12_345_x.ipynb", "bobb_LATE_9_87_y.ipynb"], ["bobb", "lovelaceada"]),
+    "one": (["x.ipynb"], ["x"]),
+    "litter": (
+        ["ada/x.ipynb", "ada/.ipynb_checkpoints/x.ipynb", "__MACOSX/ada/._x.ipynb"],
+        ["ada"],
+    ),
+    "same name": (
+        ["Ada_1_assignsubmission_file_/x.ipynb", "Ada_2_assignsubmission_file_/x.ipynb"],
+        ["Ada_1_assignsubmission_file_", "Ada_2_assignsubmission_file_"],
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_submissions_are_found(layout: str, tmp_path: Path) -> None:
+    names, students = LAYOUTS[layout]
+    folder = put(tmp_path / "subs", *names)
+    for place in (folder, zip_of(folder, tmp_path / "subs.zip")):
+        found = submissions.read(place)
+        assert [s.student for s in found] == students
+        assert all(s.data and not s.problem for s in found)
+
+
+def test_a_students_own_zip_is_read(tmp_path: Path) -> None:
+    folder = put(tmp_path / "subs", "bob/x.ipynb")
+    zip_of(put(tmp_path / "own", "work/x.ipynb"), folder / "ada.zip")
+    (folder / "eve.zip").write_bytes(b"PK no zip")
+    for place in (folder, zip_of(folder, tmp_path / "subs.zip")):
+        found = {s.student: s.problem for s in submissions.read(place)}
+        assert found == {"ada": "", "bob": "", "eve": "is a broken zip file: BadZipFile"}
+
+
+def test_the_newest_of_two_notebooks_counts(tmp_path: Path) -> None:
+    folder = put(tmp_path, "ada/old.ipynb", "ada/new.ipynb", "bob/x.ipynb")
+    os.utime(folder / "ada" / "old.ipynb", (1, 1))
+    ada, _ = submissions.read(folder)
+    assert ada.file == "ada/new.ipynb" and ada.notes == [
+        "ada/old.ipynb was left out; ada/new.ipynb is newer"
+    ]
+
+
+def test_links_and_giants_are_not_followed(tmp_path: Path, monkeypatch) -> None:
+    folder = put(tmp_path / "subs", "ada.ipynb", "giant.ipynb")
+    monkeypatch.setattr(submissions, "MAX_NOTEBOOK", 1000)
+    (folder / "giant.ipynb").write_bytes(b" " * 1001)
+    (folder / "eve.ipynb").symlink_to(ROOT / "README.md")
+    (folder / "mallory").symlink_to(ROOT / "chapters")
+    found = {s.student: (s.data, s.problem) for s in submissions.read(folder)}
+    assert list(found) == ["ada", "eve", "giant", "mallory"]
+    assert found["eve"] == found["mallory"] == (None, "is a link, which is not followed")
+    assert found["giant"] == (None, "is too large for a notebook")
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        link = zipfile.ZipInfo("eve.ipynb")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/etc/passwd")
+        archive.writestr("../../bob.ipynb", notebook_of("x = 1"))
+        archive.writestr("giant.ipynb", b" " * 1001)
+    found = {s.student: s.problem for s in submissions.read(tmp_path / "evil.zip")}
+    assert found == {
+        "bob": "",
+        "eve": "is a link, which is not followed",
+        "giant": "is too large for a notebook",
+    }
+
+
+def test_no_submissions_is_said(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(FileNotFoundError, match=r"notebooks|neither"):
+            submissions.read(place)
+
+
+# ------------------------------------------------------------------------------ the sandbox
+
+
+@pytest.fixture(scope="module")
+def bwrap() -> None:
+    """Skip, or fail where it is required, if the sandbox does not work here."""
+    try:
+        sandbox.find()
+    except sandbox.SandboxError as error:
+        required = os.environ.get("TRICKS_REQUIRE_SANDBOX")
+        (pytest.fail if required else pytest.skip)(str(error))
+
+
+def test_without_a_sandbox_nothing_is_graded(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    folder = put(tmp_path / "subs", "ada.ipynb")
+    table = tmp_path / "grades.csv"
+    assert main(["grade", PARTS[0], str(folder), "-o", str(table)]) == 2
+    assert "nothing was graded" in capsys.readouterr().err and not table.exists()
+
+
+def answers(part: str) -> dict[str, str]:
+    """The source of each right answer."""
+    cells = cells_of(FOUND[part].source.read_text(encoding="utf-8"))
+    found = {}
+    for cell in cells:
+        if match := re.search(r"^(?:def|class) (\w+)", cell, re.MULTILINE):
+            found[match[1]] = cell
+    return found
+
+
+ZOO_PART = "data_processing"
+IMPORTS = "import torch\nfrom torch import nn\nimport tricks_lib as tl"
+# One function each; what it does, it does when it is called.
+DISASTERS = {
+    "shift_images": "def shift_images(*a):\n    while True:\n        pass",
+    "random_flip": "import os\ndef random_flip(*a):\n    os._exit(0)",
+    "min_max": "import ctypes\ndef min_max(*a):\n    ctypes.string_at(0)",
+    "standardise_channels": (
+        "def standardise_channels(*a):\n    hoard = []\n    while True:\n"
+        "        hoard.append(bytearray(2**28))"
+    ),
+    "norm_two_steps": (
+        "def norm_two_steps(x, gamma, beta, eps):\n    n = 0\n    while True:\n"
+        "        for place in ('/tmp', '/dev/shm', '/job', '.', '/'):\n            try:\n"
+        "                with open(f'{place}/{n}', 'wb') as f:\n"
+        "                    while True: f.write(bytes(2**20))\n"
+        "            except OSError: pass\n        n += 1\n"
+        "        if n > 20: raise OSError('disk is full')"
+    ),
+    "CumulativeNorm": (
+        "import os\nclass CumulativeNorm:\n    def __init__(self, units):\n        while True:\n"
+        "            try: os.fork()\n            except OSError: pass"
+    ),
+}
+MISCHIEF = {
+    "shift_images": (
+        "import socket\ndef shift_images(x, right, down):\n"
+        "    socket.create_connection(('1.1.1.1', 53), 2)\n    return right_answer(x, right, down)"
+    ),
+    "random_flip": (
+        "import glob, os\ndef random_flip(x, y, safe):\n"
+        "    from tricks_lib.coursework.judges import data_processing\n    return x"
+    ),
+    "min_max": (  # forges the frames of every question, on whatever is open
+        "import os, json, struct\ndef min_max(a, b):\n"
+        "    head = json.dumps(['min_max', 'ok', 4])\n"
+        "    frame = b'seen' + struct.pack('>I', len(head)) + head.encode() + b'full'\n"
+        "    for fd in range(3, 50):\n        try: os.write(fd, frame)\n        except OSError: pass\n"
+        "    return a, b"
+    ),
+    "standardise_channels": (  # makes every comparison come out true, where it can reach
+        "import numpy as np\ndef standardise_channels(a, b):\n"
+        "    torch.allclose = torch.equal = np.allclose = np.array_equal = lambda *x, **y: True\n"
+        "    torch.Tensor.__eq__ = torch.Tensor.__le__ = lambda *x: torch.ones(()).bool()\n"
+        "    np.isclose = lambda *x, **y: np.array(True)\n    return a, b"
+    ),
+    "norm_two_steps": "",  # see hard_coded()
+    "CumulativeNorm": (
+        "import os, signal\nclass CumulativeNorm:\n    def __init__(self, units):\n"
+        "        os.kill(os.getppid(), signal.SIGKILL)"
+    ),
+    "decide": "import sys\ndef decide(*a):\n    sys.exit()",
+}
+READS = """
+import glob, os
+def random_flip(x, y, safe):
+    library = tl.__path__[0]
+    found = glob.glob(library + '/../**/_solutions/**', recursive=True)
+    found += glob.glob(library + '/coursework/judges/*') + glob.glob(library + '/../chapters/*')
+    found += [p for p in os.environ if 'TRICKS_SECRET' in p]
+    raise ValueError(f'{len(found)} secrets, uid {os.getuid() > 0}, {len(os.listdir("/proc"))}')
+"""
+
+
+def hard_coded() -> str:
+    """An answer that learnt the public case by heart."""
+    question = FOUND[ZOO_PART].questions["norm_two_steps"]
+    given = selfcheck.draw(question, selfcheck.PUBLIC_SEED)
+    with torch.no_grad():
+        right = defined(FOUND[ZOO_PART].source)["norm_two_steps"](
+            *(torch.from_numpy(given[key]) for key in ("x", "gamma", "beta")), 0.1
+        )
+    return f"def norm_two_steps(x, gamma, beta, eps):\n    return torch.tensor({right.tolist()})"
+
+
+def zoo(folder: Path) -> dict[str, list[int] | None]:
+    """Write every kind of submission; the points that each must get, question by question."""
+    right = answers(ZOO_PART)
+    questions = FOUND[ZOO_PART].questions
+    full = [question.points for question in questions.values()]
+    checks = [f'tl.check("{ZOO_PART}.{name}", {name})' for name in questions]
+    blank = cells_of(FOUND[ZOO_PART].release.read_text(encoding="utf-8"))
+    colab = {"colab": {"provenance": []}, "accelerator": "GPU"}
+    folder.mkdir(parents=True)
+
+    def write(name: str, *sources: str, **metadata: object) -> None:
+        (folder / f"{name}.ipynb").write_bytes(notebook_of(*sources, **metadata))
+
+    write(
+        "honest_colab",
+        "from google.colab import drive\ndrive.mount('/content/drive')",
+        "!pip install -q einops\n%matplotlib inline",
+        IMPORTS,
+        *right.values(),  # all checks deleted
+        metadata=colab,
+    )
+    bare = [{"cell_type": "code", "source": s.splitlines(True)} for s in (IMPORTS, *right.values())]
+    twice = [cell for cell in bare for _ in range(2)]
+    extra = ["def broken(:", "while True:\n    pass", "x = input()", *blank[2:], *checks[:2]]
+    twice += [{"cell_type": "code", "source": source} for source in extra]
+    twice.append({"cell_type": "code", "source": "assert False, 'an edited check'"})
+    (folder / "honest_messy.ipynb").write_text(json.dumps({"cells": twice}))
+    half = [
+        right[name] if n % 2 else f"def {name}(*a): return a[0]" for n, name in enumerate(right)
+    ]
+    write("half", IMPORTS, *half)
+    write("blank", *blank)
+    disasters = {**right, **DISASTERS}
+    write("disasters", IMPORTS, *disasters.values())
+    mischief = {**right, **MISCHIEF, "norm_two_steps": hard_coded()}
+    write("mischief", IMPORTS, *mischief.values())
+    write("reads", IMPORTS, *{**right, "random_flip": READS}.values())
+    (folder / "text.ipynb").write_text("I could not save it, sorry.")
+    (folder / "link.ipynb").symlink_to(FOUND[ZOO_PART].source)
+    return {
+        "honest_colab": full,
+        "honest_messy": full,
+        "half": [p * (n % 2) for n, p in enumerate(full)],
+        "blank": [0] * len(full),
+        "disasters": [0 if name in DISASTERS else questions[name].points for name in questions],
+        "mischief": [0 if name in MISCHIEF else questions[name].points for name in questions],
+        "reads": [0 if name == "random_flip" else questions[name].points for name in questions],
+        "text": [0] * len(full),
+        "link": [0] * len(full),
+    }
+
+
+@pytest.fixture(scope="module")
+def graded(bwrap, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    """The zoo, graded once by the command line."""
+    folder = tmp_path_factory.mktemp("zoo")
+    expected = zoo(folder / "submissions")
+    place = zip_of(folder / "submissions", folder / "export.zip")
+    with zipfile.ZipFile(place) as archive:
+        keep = {n: archive.read(n) for n in archive.namelist() if n != "link.ipynb"}
+    with zipfile.ZipFile(place, "w") as archive:
+        for name, data in keep.items():
+            archive.writestr(f"export/{name}", data)
+        link = zipfile.ZipInfo("export/link.ipynb")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, str(FOUND[ZOO_PART].source))
+    command = [sys.executable, "-m", "tricks_lib.coursework", "grade", ZOO_PART, str(place)]
+    command += ["-o", str(folder / "grades.csv"), "--seed", "11", "--limit", "3", "--mem", "4"]
+    environment = {**os.environ, "TRICKS_SECRET": "1"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder, expected
+
+
+def rows(table: Path) -> dict[str, dict[str, str]]:
+    with table.open(newline="") as file:
+        return {row["student"]: row for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize(
+    "who",
+    [
+        "honest_colab",
+        "honest_messy",
+        "half",
+        "blank",
+        "disasters",
+        "mischief",
+        "reads",
+        "text",
+        "link",
+    ],
+)
+def test_zoo_in_the_sandbox(graded, who: str) -> None:
+    folder, expected = graded
+    row = rows(folder / "grades.csv")[who]
+    found = [int(row[name]) for name in FOUND[ZOO_PART].questions]
+    told = (folder / "grades_feedback" / f"{who}.md").read_text(encoding="utf-8")
+    assert found == expected[who], told
+    assert int(row["total"]) == sum(found)
+    status = {"text": "unreadable: is not a notebook", "link": "unreadable: is a link"}
+    assert row["status"].startswith(status.get(who, "ok"))
+
+
+def test_sandbox_feedback_says_what_happened(graded) -> None:
+    folder, _ = graded
+    said = {path.stem: path.read_text(encoding="utf-8") for path in folder.rglob("*.md")}
+    for words in (
+        "took more than 3 seconds",
+        "ended Python itself",
+        "crashed Python itself (SIGSEGV)",
+        "MemoryError",
+        "disk is full",
+    ):
+        assert words in said["disasters"], said["disasters"]
+    for words in ("Network is unreachable", "No module named", "SystemExit", "ended the sandbox"):
+        assert words in said["mischief"], said["mischief"]
+    assert "ValueError: 0 secrets, uid True" in said["reads"], said["reads"]
+    assert "code cell" in said["honest_messy"] and "SyntaxError" in said["honest_messy"]
+    assert "not answered" in said["blank"]
+
+
+def test_sandbox_summary(graded) -> None:
+    folder, _ = graded
+    text = (folder / "grades_summary.txt").read_text(encoding="utf-8")
+    assert "9 submissions, seed 11" in text and "Distribution" in text
+    assert "Questions, those that most failed first" in text
+
+
+# ------------------------------------------------- batches, with a cheap stand-in for the sandbox
+
+
+@pytest.fixture
+def pretend(monkeypatch) -> list[bytes]:
+    """No sandbox: answers run here. The submissions that were run, in order."""
+    ran: list[bytes] = []
+
+    def observe(kind, part, notebook, given, seed, limits, slot):
+        ran.append(notebook)
+        if b"our fault" in notebook:
+            raise sandbox.SandboxError("the sandbox did not start: no space")
+        probe = importlib.util.spec_from_file_location("probe", part.probe)
+        module = importlib.util.module_from_spec(probe)
+        probe.loader.exec_module(module)
+        found = {}
+        for name in part.questions:
+            see = Observer(seed)
+            answer = Definitions(cells_of(notebook.decode())).run()[name]
+            with np.load(io.BytesIO(given[name])) as file:
+                getattr(module, name)(answer, selfcheck.inputs(file), see)
+            if see.unanswered:
+                see.arrays["unanswered"] = np.array(1)
+            found[name] = sandbox.Sent("ok", packed(see.arrays))
+        return found
+
+    monkeypatch.setattr(sandbox, "observe", observe)
+    monkeypatch.setattr(sandbox, "find", lambda unsafe=False: "bwrap")
+    return ran
+
+
+def command(folder: Path, source: Path, *more: str) -> list[str]:
+    table = str(folder / "grades.csv")
+    return ["grade", "own", str(folder / "subs"), "-o", table, "--source", str(source), *more]
+
+
+GOOD = ("def double(x): return x + x", "def again(x): return 2 * x")
+
+
+def test_a_run_goes_on_where_it_stopped(tmp_path: Path, pretend, capsys) -> None:
+    source, subs = private(tmp_path), tmp_path / "subs"
+    subs.mkdir()
+    (subs / "ada.ipynb").write_bytes(notebook_of(*GOOD))
+    assert main(command(tmp_path, source, "--seed", "3")) == 0
+    assert len(pretend) == 3  # the solution, the blank release, and Ada
+    # The run was killed while it wrote a line; then Bob came.
+    with (tmp_path / "grades_state.jsonl").open("a") as file:
+        file.write('{"key": "half a li')
+    (subs / "bob.ipynb").write_bytes(notebook_of(GOOD[0], "def again(x): return x"))
+    assert main(command(tmp_path, source)) == 0  # with the seed of the first run
+    assert len(pretend) == 6 and pretend[-1] == (subs / "bob.ipynb").read_bytes()
+    found = rows(tmp_path / "grades.csv")
+    assert [found[who]["total"] for who in ("ada", "bob")] == ["3", "2"]
+    assert main(command(tmp_path, source, "--seed", "4")) == 0
+    assert len(pretend) == 10  # another seed: all anew
+    (subs / "ada.ipynb").write_bytes(notebook_of(*GOOD, "# better"))
+    assert main(command(tmp_path, source, "--seed", "4")) == 0
+    assert len(pretend) == 13 and pretend[-1] == (subs / "ada.ipynb").read_bytes()
+
+
+def test_our_fault_is_an_error_and_never_a_zero(tmp_path: Path, pretend, capsys) -> None:
+    source, subs = private(tmp_path), tmp_path / "subs"
+    subs.mkdir()
+    (subs / "ada.ipynb").write_bytes(notebook_of(*GOOD, "# our fault"))
+    (subs / "bob.ipynb").write_bytes(notebook_of(*GOOD))
+    assert main(command(tmp_path, source)) == 1
+    found = rows(tmp_path / "grades.csv")
+    assert found["ada"]["total"] == found["ada"]["double"] == ""
+    assert found["ada"]["status"].startswith("ERROR: SandboxError") and found["bob"]["total"] == "3"
+    assert "Not graded yet" in (tmp_path / "grades_feedback" / "ada.md").read_text()
+    assert "ERRORS: 1" in (tmp_path / "grades_summary.txt").read_text()
+    before = len(pretend)
+    assert main(command(tmp_path, source)) == 1
+    assert len(pretend) == before + 3  # an error is not remembered: Ada is tried again
+
+
+@pytest.mark.parametrize(
+    ("double", "words"),
+    [
+        (DOUBLE.replace("2 * x", "3 * x"), "the solution loses points in double"),
+        ("def {}(x):\n    return 2 * x", "the blank release gets points in double"),
+    ],
+)
+def test_a_batch_stops_before_it_grades_wrongly(
+    tmp_path: Path, pretend, capsys, double: str, words: str
+) -> None:
+    source = private(tmp_path, double=double)
+    put(tmp_path / "subs", "ada.ipynb")
+    assert main(command(tmp_path, source)) == 2
+    assert words in capsys.readouterr().err and not (tmp_path / "grades.csv").exists()
+
+
+def test_names_do_no_harm(tmp_path: Path, pretend) -> None:
+    source, subs = private(tmp_path), tmp_path / "subs"
+    subs.mkdir()
+    for name in ("=HYPERLINK(1)", "Zoë & Co", "zoë & co", "<b>x"):
+        (subs / f"{name}.ipynb").write_bytes(notebook_of(*GOOD))
+    assert main(command(tmp_path, source)) == 0
+    assert "'=HYPERLINK(1)" in rows(tmp_path / "grades.csv")
+    files = sorted(path.name for path in (tmp_path / "grades_feedback").iterdir())
+    assert len({name.lower() for name in files}) == 4 and all("=" not in name for name in files)
+    assert "<b>" not in (tmp_path / "grades_feedback" / "_b_x.md").read_text()
+
+
+# ------------------------------------------------------------------------------- Gradescope
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_gradescope_zip_has_what_it_needs(part: str, tmp_path: Path) -> None:
+    target = tmp_path / "out.zip"
+    assert main(["gradescope", part, "--seed", "7", "-o", str(target)]) == 0
+    with zipfile.ZipFile(target) as archive:
+        names = set(archive.namelist())
+        modes = {m.filename: m.external_attr >> 16 for m in archive.infolist()}
+    assert {"setup.sh", "run_autograder", "config.json", "error.json", "_toc.yml"} <= names
+    assert f"chapters/{part}/_solutions/exercises.ipynb" in names
+    assert modes["run_autograder"] & 0o111 and modes["setup.sh"] & 0o111
+
+
+def test_gradescope_in_the_sandbox(bwrap, tmp_path: Path) -> None:
+    """The zip, unpacked and run as in its container, but for the kind of sandbox."""
+    grader = tmp_path / "autograder"
+    source = private(tmp_path)
+    target = str(tmp_path / "own.zip")
+    assert main(["gradescope", "own", "--seed", "7", "-o", target, "--source", str(source)]) == 0
+    with zipfile.ZipFile(target) as archive:
+        archive.extractall(grader / "source")
+    (grader / "submission").mkdir()
+    wrong = "def again(x): return 3 * x"
+    (grader / "submission" / "mine.ipynb").write_bytes(notebook_of(GOOD[0], wrong))
+    code = "import sys; from pathlib import Path; from tricks_lib.coursework import gradescope\n"
+    code += "gradescope.run(Path(sys.argv[1]), kind='bwrap')"
+    environment = {**os.environ, "PYTHONPATH": str(grader / "source")}
+    run = [sys.executable, "-c", code, str(grader)]
+    done = subprocess.run(run, cwd=grader, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((grader / "results" / "results.json").read_text())
+    assert [test["score"] for test in found["tests"]] == [2, 0]
+    assert found["tests"][1]["output"] == "this is not twice x."
+    (grader / "source" / "private" / "probe.py").unlink()  # a fault of ours
+    done = subprocess.run(run, cwd=grader, capture_output=True, text=True, env=environment)
+    found = json.loads((grader / "results" / "results.json").read_text())
+    assert done.returncode and found["output"].startswith("ERROR")
+    assert found["tests"][0]["name"].startswith("ERROR")

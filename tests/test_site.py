@@ -9,6 +9,7 @@ skipped test into a failed one.
 from __future__ import annotations
 
 import contextlib
+import html
 import http.server
 import json
 import os
@@ -23,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
+import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -364,9 +366,24 @@ def test_a_missing_page_says_so(address: str, browser: Browser) -> None:
 
 
 def test_solutions_are_not_published(site: Path) -> None:
-    texts = (".html", ".js", ".ipynb", ".txt", ".json", ".inv")
+    """Neither their files nor their code: in no page, search index or download."""
+    secrets = solutions()
+    assert secrets
     for path in site.rglob("*"):
         assert "_solutions" not in path.parts
-        if path.suffix in texts:
+        if path.suffix in (".html", ".js", ".ipynb", ".txt", ".json", ".inv", ".md"):
             text = path.read_text(encoding="utf-8", errors="ignore")
             assert "### BEGIN SOLUTION" not in text, path
+            shown = html.unescape(re.sub(r"<[^>]*>", "", text)) + text
+            plain = "".join(re.sub(r"\\[nt\"]", "", shown).replace('"', "").split())
+            assert not [secret for secret in secrets if secret in plain], path
+
+
+def solutions() -> list[str]:
+    """The code of each solution, without spaces and quotes."""
+    found: list[str] = []
+    part = re.compile(r"### BEGIN SOLUTION\n(.*?)### (?:INSTEAD|END)", re.DOTALL)
+    for path in (ROOT / "chapters").rglob("_solutions/*.ipynb"):
+        for cell in nbformat.read(path, as_version=4).cells:
+            found += ["".join(m.replace('"', "").split()) for m in part.findall(cell.source)]
+    return [secret for secret in found if len(secret) > 60]

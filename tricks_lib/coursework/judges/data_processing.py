@@ -474,7 +474,7 @@ def _decide_few(given: Given, seen: Seen) -> str | None:
 # ---------------------------------------------------------------------- train_and_validate
 
 
-EPOCHS = 3
+EPOCHS = 2
 
 
 def _loop_given(rng: np.random.Generator) -> Given:

@@ -601,7 +601,8 @@ MISCHIEF = {
         "import os, json, struct\ndef min_max(a, b):\n"
         "    head = json.dumps(['min_max', 'ok', 4])\n"
         "    frame = b'seen' + struct.pack('>I', len(head)) + head.encode() + b'full'\n"
-        "    for fd in range(3, 50):\n        try: os.write(fd, frame)\n        except OSError: pass\n"
+        "    for fd in range(3, 50):\n        try: os.write(fd, frame)\n"
+        "        except OSError: pass\n"
         "    return a, b"
     ),
     "standardise_channels": (  # makes every comparison come out true, where it can reach

@@ -294,7 +294,7 @@ def images_exist(page: Page) -> Iterator[str]:
 
 
 def cell_lengths(page: Page) -> Iterator[str]:
-    """Short code cells, one idea each. (A source of exercises has the code to be mended as well.)"""
+    """Short code cells, one idea each; a source of exercises also has the code to be mended."""
     if not page.published:
         return
     lengths = [len(cell.source.splitlines()) for cell in page.code[1:]]

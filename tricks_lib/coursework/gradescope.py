@@ -27,8 +27,8 @@ set -e
 apt-get update -qq
 apt-get install -y -qq python3 python3-venv util-linux
 python3 -m venv /opt/grader
-/opt/grader/bin/python -m pip install --quiet joblib matplotlib nbformat numpy pandas \\
-    scikit-learn scipy torch torchvision tqdm
+/opt/grader/bin/python -m pip install --quiet joblib matplotlib numpy pandas scikit-learn \\
+    scipy torch torchvision tqdm
 """
 RUN = """\
 #!/usr/bin/env bash

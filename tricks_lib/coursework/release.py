@@ -14,12 +14,10 @@ With a third mark, ``### INSTEAD``, the comment lines after it come in their pla
 
 from __future__ import annotations
 
-import copy
+import json
 import re
 from pathlib import Path
-
-import nbformat
-from nbformat import NotebookNode
+from typing import Any
 
 from .parts import Part
 from .rubric import Question
@@ -27,6 +25,9 @@ from .rubric import Question
 BEGIN, INSTEAD, END = "### BEGIN SOLUTION", "### INSTEAD", "### END SOLUTION"
 STUB = 'raise NotImplementedError("your turn")'
 CHECK = re.compile(r'tl\.check\("(\w+)\.(\w+)", (\w+)\)')
+
+
+Notebook = dict[str, Any]
 
 
 class SourceError(Exception):
@@ -82,35 +83,46 @@ def with_rubrics(text: str, part: Part) -> str:
     return text.replace("{points}", str(part.points)).replace("{minutes}", str(minutes))
 
 
-def make(part: Part) -> NotebookNode:
+def read(path: Path) -> Notebook:
+    """A notebook as plain JSON, with each cell's source in one piece."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        cell["source"] = "".join(cell["source"])
+    return notebook
+
+
+def text_of(notebook: Notebook) -> str:
+    """A notebook as the book stores it."""
+    cells = [
+        {**cell, "source": cell["source"].splitlines(keepends=True)} for cell in notebook["cells"]
+    ]
+    text = json.dumps({**notebook, "cells": cells}, ensure_ascii=False, indent=1, sort_keys=True)
+    return text + "\n"
+
+
+def make(part: Part) -> Notebook:
     """The student's notebook; cells that are as they were in the present one keep their outputs.
 
     Raises:
         SourceError: the source and its judge do not fit together.
     """
-    source = nbformat.read(part.source, as_version=4)
-    asked = [match[2] for cell in source.cells for match in CHECK.finditer(cell.source)]
+    notebook = read(part.source)
+    asked = [match[2] for cell in notebook["cells"] for match in CHECK.finditer(cell["source"])]
     if asked != list(part.questions):
         raise SourceError(f"{part.source} checks {asked}, its judge has {list(part.questions)}.")
     stored = {}
     if part.release.is_file():
-        stored = {c.id: c for c in nbformat.read(part.release, as_version=4).cells}
-    notebook = copy.deepcopy(source)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.source = without_solution(cell.source)
-            before = stored.get(cell.id)
-            same = before is not None and before.get("source") == cell.source
-            cell.outputs = before.outputs if same else []
-            cell.execution_count = before.execution_count if same else None
+        stored = {cell["id"]: cell for cell in read(part.release)["cells"]}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell["source"] = without_solution(cell["source"])
+            before = stored.get(cell["id"], {})
+            same = before.get("source") == cell["source"]
+            cell["outputs"] = before["outputs"] if same else []
+            cell["execution_count"] = before["execution_count"] if same else None
         else:
-            cell.source = with_rubrics(cell.source, part)
+            cell["source"] = with_rubrics(cell["source"], part)
     return notebook
-
-
-def text_of(notebook: NotebookNode) -> str:
-    """A notebook as the book stores it."""
-    return nbformat.writes(notebook, indent=1).rstrip("\n") + "\n"
 
 
 def write(part: Part) -> bool:
@@ -129,7 +141,8 @@ def in_step(part: Part) -> str:
         return f"{part.release} does not exist."
     if part.release.read_text(encoding="utf-8") != text_of(make(part)):
         return f"{part.release} is not what {part.source} makes."
-    stripped = [c for c in make(part).cells if c.cell_type == "code" and not c.execution_count]
+    code = [cell for cell in make(part)["cells"] if cell["cell_type"] == "code"]
+    stripped = [cell for cell in code if not cell["execution_count"]]
     return f"{part.release} has cells without outputs." if stripped else ""
 
 
@@ -146,21 +159,21 @@ def nbgrader(part: Part, folder: Path) -> Path:
         part: whose questions.
         folder: the course's folder; ``source/<part>/exercises.ipynb`` is written into it.
     """
-    notebook = nbformat.read(part.source, as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type != "code":
-            cell.source = with_rubrics(cell.source, part)
+    notebook = read(part.source)
+    for cell in notebook["cells"]:
+        if cell["cell_type"] != "code":
+            cell["source"] = with_rubrics(cell["source"], part)
             continue
-        cell.outputs, cell.execution_count = [], None
-        if match := CHECK.search(cell.source):
+        cell["outputs"], cell["execution_count"] = [], None
+        if match := CHECK.search(cell["source"]):
             strict = 'import os\n\nos.environ["TRICKS_STRICT"] = "1"  # a wrong answer raises'
-            cell.source = f"{strict}\n{cell.source}"
-            points = part.questions[match[2]].points
-            cell.metadata["nbgrader"] = _about(f"check_{match[2]}", grade=True) | {"points": points}
-        elif BEGIN in cell.source:
-            name = re.search(r"^(?:def|class) (\w+)", cell.source, re.MULTILINE)[1]
-            cell.source = _nbgrader_marks(cell.source)
-            cell.metadata["nbgrader"] = _about(f"answer_{name}", solution=True)
+            cell["source"] = f"{strict}\n{cell['source']}"
+            about = _about(f"check_{match[2]}", grade=True)
+            cell["metadata"]["nbgrader"] = about | {"points": part.questions[match[2]].points}
+        elif BEGIN in cell["source"]:
+            name = re.search(r"^(?:def|class) (\w+)", cell["source"], re.MULTILINE)[1]
+            cell["source"] = _nbgrader_marks(cell["source"])
+            cell["metadata"]["nbgrader"] = _about(f"answer_{name}", solution=True)
     target = folder / "source" / part.name / "exercises.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text_of(notebook), encoding="utf-8", newline="\n")

@@ -647,6 +647,7 @@ def zoo(folder: Path) -> dict[str, list[int] | None]:
     full = [question.points for question in questions.values()]
     checks = [f'tl.check("{ZOO_PART}.{name}", {name})' for name in questions]
     blank = cells_of(FOUND[ZOO_PART].release.read_text(encoding="utf-8"))
+    stubs = [cell for cell in blank if release.STUB in cell]
     colab = {"colab": {"provenance": []}, "accelerator": "GPU"}
     folder.mkdir(parents=True)
 
@@ -663,7 +664,7 @@ def zoo(folder: Path) -> dict[str, list[int] | None]:
     )
     bare = [{"cell_type": "code", "source": s.splitlines(True)} for s in (IMPORTS, *right.values())]
     twice = [cell for cell in bare for _ in range(2)]
-    extra = ["def broken(:", "while True:\n    pass", "x = input()", *blank[2:], *checks[:2]]
+    extra = ["def broken(:", "while True:\n    pass", "x = input()", *stubs, *checks[:2]]
     twice += [{"cell_type": "code", "source": source} for source in extra]
     twice.append({"cell_type": "code", "source": "assert False, 'an edited check'"})
     (folder / "honest_messy.ipynb").write_text(json.dumps({"cells": twice}))
@@ -755,7 +756,12 @@ def test_sandbox_feedback_says_what_happened(graded) -> None:
         "disk is full",
     ):
         assert words in said["disasters"], said["disasters"]
-    for words in ("Network is unreachable", "No module named", "SystemExit", "ended the sandbox"):
+    for words in (
+        "Network is unreachable",
+        "cannot import name",
+        "SystemExit",
+        "ended the sandbox",
+    ):
         assert words in said["mischief"], said["mischief"]
     assert "ValueError: 0 secrets, uid True" in said["reads"], said["reads"]
     assert "code cell" in said["honest_messy"] and "SyntaxError" in said["honest_messy"]

@@ -335,8 +335,10 @@ def feedback(part: Part, result: Result) -> str:
         lines += [f"The file {_plain(result.file)} is {_plain(result.status)}.", ""]
     for name, marks in result.marks.items():
         lines += [f"## {name}: {result.earned(name)} of {part.questions[name].points}", ""]
+        told = None  # what ended a whole question is said once
         for found in marks:
-            problem = f" {_plain(found.problem)}" if found.problem else ""
+            problem = f" {_plain(found.problem)}" if found.problem not in (None, told) else ""
+            told = found.problem
             lines.append(f"- {found.earned} of {found.points}: {found.criterion}.{problem}")
         lines.append("")
     if result.notes:

@@ -191,11 +191,11 @@ class Definitions:
                 else:
                     self.dropped |= _assigned(statement)
         # A stub that was left behind, or copied, does not replace an answer.
-        answered = {s.name for _, s in self.blocks if _is_named(s) and not is_stub(s)}
+        answered = {s.name for _, s in self.blocks if _is_named(s) and not _has_stub(s)}
         self.blocks = [
             (n, s)
             for n, s in self.blocks
-            if not (_is_named(s) and s.name in answered and is_stub(s))
+            if not (_is_named(s) and s.name in answered and _has_stub(s))
         ]
 
     def run(self) -> dict[str, Any]:
@@ -234,6 +234,12 @@ def is_stub(statement: ast.stmt) -> bool:
             continue
         return False
     return True
+
+
+def _has_stub(statement: ast.stmt) -> bool:
+    """Whether a function or class is a stub, or still says "your turn" somewhere."""
+    turns = (n for n in ast.walk(statement) if isinstance(n, ast.Constant))
+    return is_stub(statement) or any(turn.value == "your turn" for turn in turns)
 
 
 def _is_named(statement: ast.stmt) -> bool:

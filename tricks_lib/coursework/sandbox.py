@@ -88,7 +88,7 @@ def find(unsafe: bool = False) -> str:
     advice = "--unsafe runs students' code unprotected, with all your rights."
     if shutil.which("bwrap") is None:
         raise SandboxError(f"bubblewrap is missing: apt-get install bubblewrap. {advice}")
-    command = [*_bwrap(Path("/tmp"), private_tmp=False), "true"]
+    command = [*_bwrap(Path("/tmp")), "true"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise SandboxError(f"bubblewrap does not work here: {done.stderr.strip()}. {advice}")
@@ -204,7 +204,7 @@ def _command(kind: str, folder: Path) -> list[str]:
     raise ValueError(f"kind={kind!r} must be 'bwrap', 'setpriv' or 'none'.")
 
 
-def _bwrap(folder: Path, private_tmp: bool = True) -> list[str]:
+def _bwrap(folder: Path) -> list[str]:
     """The system, Python and the library, read-only; the job; and a small place for files."""
     root = os.getuid() == 0
     command = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]

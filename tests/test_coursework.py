@@ -583,9 +583,9 @@ DISASTERS = {
         "            except OSError: pass\n        n += 1\n"
         "        if n > 20: raise OSError('disk is full')"
     ),
-    "CumulativeNorm": (
-        "import os\nclass CumulativeNorm:\n    def __init__(self, units):\n        while True:\n"
-        "            try: os.fork()\n            except OSError: pass"
+    "CumulativeNorm": (  # as many sleepers as it can get
+        "import os, time\nclass CumulativeNorm:\n    def __init__(self, units):\n"
+        "        while os.fork(): pass\n        time.sleep(1000)"
     ),
 }
 MISCHIEF = {
@@ -593,10 +593,7 @@ MISCHIEF = {
         "import socket\ndef shift_images(x, right, down):\n"
         "    socket.create_connection(('1.1.1.1', 53), 2)\n    return right_answer(x, right, down)"
     ),
-    "random_flip": (
-        "import glob, os\ndef random_flip(x, y, safe):\n"
-        "    from tricks_lib.coursework.judges import data_processing\n    return x"
-    ),
+    "random_flip": "",  # see READS
     "min_max": (  # forges the frames of every question, on whatever is open
         "import os, json, struct\ndef min_max(a, b):\n"
         "    head = json.dumps(['min_max', 'ok', 4])\n"
@@ -619,13 +616,17 @@ MISCHIEF = {
     "decide": "import sys\ndef decide(*a):\n    sys.exit()",
 }
 READS = """
-import glob, os
+import glob, importlib, os
 def random_flip(x, y, safe):
     library = tl.__path__[0]
     found = glob.glob(library + '/../**/_solutions/**', recursive=True)
     found += glob.glob(library + '/coursework/judges/*') + glob.glob(library + '/../chapters/*')
-    found += [p for p in os.environ if 'TRICKS_SECRET' in p]
-    raise ValueError(f'{len(found)} secrets, uid {os.getuid() > 0}, {len(os.listdir("/proc"))}')
+    found += [key for key in os.environ if 'TRICKS_SECRET' in key]
+    try:
+        found.append(importlib.import_module('tricks_lib.coursework.judges.data_processing'))
+    except ImportError:
+        home = os.listdir(os.path.expanduser("~"))
+        raise ValueError(f'{len(found)} secrets, root {os.getuid() == 0}, home {home}')
 """
 
 
@@ -675,19 +676,15 @@ def zoo(folder: Path) -> dict[str, list[int] | None]:
     write("blank", *blank)
     disasters = {**right, **DISASTERS}
     write("disasters", IMPORTS, *disasters.values())
-    mischief = {**right, **MISCHIEF, "norm_two_steps": hard_coded()}
+    mischief = {**right, **MISCHIEF, "norm_two_steps": hard_coded(), "random_flip": READS}
     write("mischief", IMPORTS, *mischief.values())
-    write("reads", IMPORTS, *{**right, "random_flip": READS}.values())
     (folder / "text.ipynb").write_text("I could not save it, sorry.")
     (folder / "link.ipynb").symlink_to(FOUND[ZOO_PART].source)
     return {
         "honest_colab": full,
         "honest_messy": full,
-        "half": [p * (n % 2) for n, p in enumerate(full)],
-        "blank": [0] * len(full),
         "disasters": [0 if name in DISASTERS else questions[name].points for name in questions],
         "mischief": [0 if name in MISCHIEF else questions[name].points for name in questions],
-        "reads": [0 if name == "random_flip" else questions[name].points for name in questions],
         "text": [0] * len(full),
         "link": [0] * len(full),
     }
@@ -708,7 +705,7 @@ def graded(bwrap, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]
         link.external_attr = 0o120777 << 16
         archive.writestr(link, str(FOUND[ZOO_PART].source))
     command = [sys.executable, "-m", "tricks_lib.coursework", "grade", ZOO_PART, str(place)]
-    command += ["-o", str(folder / "grades.csv"), "--seed", "11", "--limit", "3", "--mem", "4"]
+    command += ["-o", str(folder / "grades.csv"), "--seed", "11", "--limit", "3", "--mem", "1"]
     environment = {**os.environ, "TRICKS_SECRET": "1"}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -720,20 +717,10 @@ def rows(table: Path) -> dict[str, dict[str, str]]:
         return {row["student"]: row for row in csv.DictReader(file)}
 
 
-@pytest.mark.parametrize(
-    "who",
-    [
-        "honest_colab",
-        "honest_messy",
-        "half",
-        "blank",
-        "disasters",
-        "mischief",
-        "reads",
-        "text",
-        "link",
-    ],
-)
+ANIMALS = ["honest_colab", "honest_messy", "disasters", "mischief", "text", "link"]
+
+
+@pytest.mark.parametrize("who", ANIMALS)
 def test_zoo_in_the_sandbox(graded, who: str) -> None:
     folder, expected = graded
     row = rows(folder / "grades.csv")[who]
@@ -754,6 +741,7 @@ def test_sandbox_feedback_says_what_happened(graded) -> None:
         "crashed Python itself (SIGSEGV)",
         "MemoryError",
         "disk is full",
+        "Resource temporarily unavailable",
     ):
         assert words in said["disasters"], said["disasters"]
     for words in (
@@ -765,13 +753,12 @@ def test_sandbox_feedback_says_what_happened(graded) -> None:
         assert words in said["mischief"], said["mischief"]
     assert "ValueError: 0 secrets, uid True" in said["reads"], said["reads"]
     assert "code cell" in said["honest_messy"] and "SyntaxError" in said["honest_messy"]
-    assert "not answered" in said["blank"]
 
 
 def test_sandbox_summary(graded) -> None:
     folder, _ = graded
     text = (folder / "grades_summary.txt").read_text(encoding="utf-8")
-    assert "9 submissions, seed 11" in text and "Distribution" in text
+    assert "6 submissions, seed 11" in text and "Distribution" in text
     assert "Questions, those that most failed first" in text
 
 
@@ -795,7 +782,11 @@ def pretend(monkeypatch) -> list[bytes]:
             see = Observer(seed)
             answer = Definitions(cells_of(notebook.decode())).run()[name]
             with np.load(io.BytesIO(given[name])) as file:
-                getattr(module, name)(answer, selfcheck.inputs(file), see)
+                drawn = selfcheck.inputs(file)
+            try:
+                getattr(module, name)(answer, drawn, see)
+            except Exception as error:
+                see._error("probe", error)
             if see.unanswered:
                 see.arrays["unanswered"] = np.array(1)
             found[name] = sandbox.Sent("ok", packed(see.arrays))
@@ -804,6 +795,29 @@ def pretend(monkeypatch) -> list[bytes]:
     monkeypatch.setattr(sandbox, "observe", observe)
     monkeypatch.setattr(sandbox, "find", lambda unsafe=False: "bwrap")
     return ran
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_is_graded(part: str, tmp_path: Path, pretend) -> None:
+    """Right, half, wrong and blank notebooks of each part, through the whole command."""
+    questions, right = FOUND[part].questions, answers(part)
+    wrong = {n: f"def {n}(*a, **k):\n    return a[0] if a else None" for n in questions}
+    half = [right[name] if n % 2 else wrong[name] for n, name in enumerate(questions)]
+    cells = cells_of(FOUND[part].source.read_text(encoding="utf-8"))
+    head = [c for c in cells if release.BEGIN not in c and not release.CHECK.search(c)]
+    subs = tmp_path / "subs"
+    subs.mkdir()
+    (subs / "right.ipynb").write_bytes(FOUND[part].source.read_bytes())
+    (subs / "blank.ipynb").write_bytes(FOUND[part].release.read_bytes())
+    (subs / "half.ipynb").write_bytes(notebook_of(*head, *half))
+    (subs / "wrong.ipynb").write_bytes(notebook_of(*head, *wrong.values()))
+    table = tmp_path / "grades.csv"
+    assert main(["grade", part, str(subs), "-o", str(table), "--seed", "3", "--jobs", "1"]) == 0
+    found = {who: [int(row[n]) for n in questions] for who, row in rows(table).items()}
+    full = [question.points for question in questions.values()]
+    assert found["right"] == full
+    assert found["blank"] == found["wrong"] == [0] * len(full)
+    assert found["half"] == [points * (n % 2) for n, points in enumerate(full)]
 
 
 def command(folder: Path, source: Path, *more: str) -> list[str]:

@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("--seed", type=int, help="draws the inputs; by default a secret one")
     command.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at a time")
     command.add_argument("--limit", type=float, default=20.0, help="CPU seconds a question")
-    command.add_argument("--mem", type=float, default=6.0, help="GB of memory for a process")
+    command.add_argument("--mem", type=float, default=4.0, help="GB of memory a process")
     command.add_argument("--source", type=Path, help=folder)
     command.add_argument(
         "--unsafe", action="store_true", help="run students' code without a sandbox"

@@ -357,7 +357,11 @@ def _limit(job: dict) -> None:
 
     cpu = max(1, int(job["limit"]))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
-    memory = int(job["memory"] * 2**30)
+    # Addresses, of which torch takes some GB by itself; the limit is for what comes on top.
+    pages = 0
+    with contextlib.suppress(OSError):
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    memory = int(job["memory"] * 2**30) + pages * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**24, 2**24))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -393,19 +397,30 @@ def _watch(job: dict, child: int, pipe: int) -> tuple[str, bytes]:
     import select
 
     deadline, parts, size = time.monotonic() + job["wall"], [], 0
-    while True:
-        left = deadline - time.monotonic()
-        ready = select.select([pipe], [], [], max(0.0, left))[0] if left > 0 else []
-        if not ready:
-            return "time", b""
-        part = os.read(pipe, 2**16)
-        size += len(part)
-        if size > job["output"]:
-            return "output", b""
-        if not part:
-            break
-        parts.append(part)
-    return "", b"".join(parts)
+    os.set_blocking(pipe, False)
+    # Processes that it leaves behind may hold the pipe open, so its end is watched as well.
+    watched = [pipe]
+    with contextlib.suppress(AttributeError, OSError):
+        watched.append(os.pidfd_open(child))
+    try:
+        while True:
+            left = deadline - time.monotonic()
+            ready = select.select(watched, [], [], max(0.0, left))[0] if left > 0 else []
+            if not ready:
+                return "time", b""
+            try:
+                part = os.read(pipe, 2**16)
+            except BlockingIOError:  # it has ended, and all that it sent is read
+                part = b""
+            size += len(part)
+            if size > job["output"]:
+                return "output", b""
+            if not part:
+                return "", b"".join(parts)
+            parts.append(part)
+    finally:
+        for extra in watched[1:]:
+            os.close(extra)
 
 
 def _ending(status: int) -> str:

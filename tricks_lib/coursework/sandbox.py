@@ -59,7 +59,7 @@ class Limits:
     """
 
     seconds: float = 20.0
-    memory: float = 6.0
+    memory: float = 4.0
     output: int = 8 * 2**20
     processes: int = 64
 
@@ -302,7 +302,9 @@ def _kill(process: subprocess.Popen) -> None:
 
 def _watch_memory(process: subprocess.Popen, over: threading.Event, room: float) -> None:
     while not over.wait(0.5):
-        if _memory(process.pid) > room:
+        # A quick count first; it takes pages that processes share for as many as there are of them.
+        family = _family(process.pid)
+        if sum(map(_held, family)) > room and sum(_share(p) or _held(p) for p in family) > room:
             _kill_group(process)
 
 
@@ -311,25 +313,36 @@ def _kill_group(process: subprocess.Popen) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _memory(root: int) -> int:
-    """Bytes that a process and all its descendants hold for themselves."""
-    parents, held = {}, {}
-    for path in Path("/proc").glob("[0-9]*/status"):
-        try:
-            lines = path.read_text().splitlines()
-        except OSError:
-            continue
-        fields = dict(line.split(":", 1) for line in lines if ":" in line)
-        pid = int(fields["Pid"])
-        parents[pid] = int(fields["PPid"])
-        kilobytes = [fields.get(key, "0 kB").split()[0] for key in ("RssAnon", "RssShmem")]
-        held[pid] = 1024 * sum(map(int, kilobytes))
-    family, grown = {root}, True
-    while grown:
+def _family(root: int) -> set[int]:
+    """A process and all its descendants."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # The name, in brackets, may hold anything; the parent is the second field after it.
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    family, more = {root}, {root}
+    while more:
         more = {pid for pid, parent in parents.items() if parent in family} - family
         family |= more
-        grown = bool(more)
-    return sum(held.get(pid, 0) for pid in family)
+    return family
+
+
+def _held(pid: int) -> int:
+    """Bytes of its own that a process has in memory, those that it shares with its kin included."""
+    return _kilobytes(f"/proc/{pid}/status", ("RssAnon:", "RssShmem:"))
+
+
+def _share(pid: int) -> int:
+    """The same, with shared pages divided among those who share them."""
+    return _kilobytes(f"/proc/{pid}/smaps_rollup", ("Pss_Anon:", "Pss_Shmem:"))
+
+
+def _kilobytes(place: str, fields: tuple[str, ...]) -> int:
+    try:
+        lines = Path(place).read_text().splitlines()
+    except OSError:
+        return 0
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(fields))
 
 
 def _frames(data: bytes) -> Iterator[tuple[str, Sent]]:

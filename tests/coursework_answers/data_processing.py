@@ -518,7 +518,7 @@ WRONG = {
     },
     "train_and_validate": {
         "gradients add up": (with_bugs("gradient"), 0, "every step but the first"),
-        "stays in eval mode": (with_bugs("mode"), 2, "the first epoch is right"),
+        "stays in eval mode": (with_bugs("mode"), 3, "the first epoch is right"),
         "validates on augmented images": (with_bugs("validation"), 3, "images as they are"),
         "no augmentation": (with_bugs("plain"), 0, "never augmented"),
         "never in eval mode": (with_bugs("no eval"), 0, "after one epoch"),

@@ -82,8 +82,9 @@ def train_and_validate(answer, given, see):
         for name, value in model.state_dict().items():
             see.note(f"{run}.{name}", value)
         see.note(f"{run}_augmented", sum(sizes))
-    if isinstance(accuracies, list | tuple):
-        see.call("curve", torch.tensor, [float(a) for a in accuracies], dtype=torch.float64)
+        if isinstance(accuracies, list | tuple) and accuracies:
+            name = "first" if run == "one" else "curve"
+            see.call(name, lambda a=accuracies: torch.tensor([float(x) for x in a]))
 
 
 def _small_network(given):

@@ -25,7 +25,7 @@ import pytest
 import torch
 
 import tricks_lib as tl
-from tests.page_rules import CONFIG, ROOT
+from tests.page_rules import CONFIG, ROOT, TRICK_PARTS
 from tricks_lib.coursework import grade, parts, release, rubric, sandbox, selfcheck, submissions
 from tricks_lib.coursework.__main__ import main
 from tricks_lib.coursework.runner import Definitions, Observer, cells_of, plain
@@ -167,6 +167,18 @@ def test_check_warns_of_what_the_grader_will_not_have(capsys) -> None:
     exec(source, space)
     tl.check("data_processing.min_max", space["min_max"])
     assert "uses the notebook's variable 'low'" in capsys.readouterr().out
+
+
+def test_the_guide_speaks_of_every_page() -> None:
+    """Outcomes, minutes and prompts: a heading or a link for each page that teaches a trick."""
+    guide = (ROOT / "chapters" / "start" / "teach.md").read_text(encoding="utf-8")
+    contents = (ROOT / "_toc.yml").read_text(encoding="utf-8")
+    for part in TRICK_PARTS:
+        for page in re.findall(rf"file: chapters/{part}/(\w+)$", contents, re.MULTILINE):
+            named = (
+                f"{part}/{page}" in guide or f"**{page.replace('_', ' ').capitalize()}**" in guide
+            )
+            assert named or page in ("index", "exercises"), f"the guide lacks {part}/{page}"
 
 
 # ------------------------------------------------------------------- a private assignment

@@ -216,7 +216,7 @@ def private(folder: Path, double: str = DOUBLE, again: str = DOUBLE) -> Path:
     cells = [nbformat.v4.new_markdown_cell("# Double\n\n{rubric double}\n\n{rubric again}")]
     for name, source in (("double", double), ("again", again)):
         cells.append(nbformat.v4.new_code_cell(source.format(name)))
-        cells.append(nbformat.v4.new_code_cell(f'tl.check("own.{name}", {name})'))
+        cells.append(nbformat.v4.new_code_cell(f'# tl.check("own.{name}", {name})'))
     folder = folder / "own"
     folder.mkdir()
     nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "exercises.ipynb")

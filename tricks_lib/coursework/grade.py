@@ -16,8 +16,8 @@ import re
 import secrets
 import statistics
 from collections import Counter
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -167,7 +167,8 @@ class Grader:
         solution = self.part.source.read_bytes()
         blank = release.text_of(release.make(self.part)).encode()
         pair = [Submission("solution", "", solution), Submission("blank", "", blank)]
-        full, zero = self.grade_all(pair)
+        found = {submission.student: result for submission, result in self.grade_all(pair)}
+        full, zero = found["solution"], found["blank"]
         for result in (full, zero):
             if result.status != "ok":
                 raise BatchError(f"the {result.student} could not be graded: {result.status}")
@@ -178,16 +179,15 @@ class Grader:
             if zero.earned(name):
                 raise BatchError(f"the blank release gets points in {name}.")
 
-    def grade_all(self, submissions: Iterable[Submission], done=lambda result: None):
-        """Grade many, several at a time; ``done`` hears of each. Results in the order given."""
-
-        def one(submission: Submission) -> Result:
-            result = self.grade(submission)
-            done(result)
-            return result
-
+    def grade_all(self, submissions: Iterable[Submission]) -> Iterator[tuple[Submission, Result]]:
+        """Grade many, several at a time; each as soon as it is done. Stopping it stops the rest."""
         with ThreadPoolExecutor(self.jobs) as pool:
-            return list(pool.map(one, submissions))
+            futures = {pool.submit(self.grade, one): one for one in submissions}
+            try:
+                for future in as_completed(futures):
+                    yield futures[future], future.result()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _pack(given: dict[str, np.ndarray]) -> bytes:
@@ -228,17 +228,14 @@ def grade_batch(
     table.parent.mkdir(parents=True, exist_ok=True)
     keys = [_key(about, submission) for submission in submissions]
     results = {key: remembered[key] for key in keys if key in remembered}
-    waiting = [(k, s) for k, s in zip(keys, submissions, strict=True) if k not in results]
-    key_of = {id(submission): key for key, submission in waiting}
+    key_of = {id(s): key for key, s in zip(keys, submissions, strict=True) if key not in results}
+    waiting = [submission for submission in submissions if id(submission) in key_of]
     with (
         state.open("a", encoding="utf-8") as file,
         tqdm(total=len(keys), initial=len(results), unit="submission", disable=None) as bar,
-        ThreadPoolExecutor(jobs) as pool,
     ):
         file.write("\n" + json.dumps({"seed": seed}) + "\n")
-        for submission, result in pool.map(
-            lambda s: (s, grader.grade(s)), [submission for _, submission in waiting]
-        ):
+        for submission, result in grader.grade_all(waiting):
             key = key_of[id(submission)]
             results[key] = result
             if not result.error:

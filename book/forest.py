@@ -53,7 +53,7 @@ def draw(claims: Sequence[Found], path: Path, *, narrow: bool, compact: bool = F
         height = top + y + bottom
         figure = Figure(figsize=(width, height))
         FigureCanvasSVG(figure)
-        left = 0.12 if narrow else (1.8 if compact else 2.35)
+        left = 0.2 if narrow else (1.8 if compact else 2.35)
         axes = figure.add_axes(
             (left / width, bottom / height, 1 - (left + 0.12) / width, y / height)
         )

@@ -308,6 +308,12 @@ def test_export_for_nbgrader(part: str, tmp_path: Path) -> None:
             exec(compile(plain(cell.source), "cell", "exec"), {"torch": torch, "nn": torch.nn})
 
 
+def test_nbgrader_needs_checks_that_run(tmp_path: Path, capsys) -> None:
+    folder = private(tmp_path)
+    assert main(["nbgrader", "own", "-o", str(tmp_path), "--source", str(folder)]) == 2
+    assert "needs a check that runs" in capsys.readouterr().err
+
+
 def test_solutions_are_not_in_the_wheel() -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     listed = re.findall(r'"(tricks_lib[\w.]*)"', text)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import parts
+from .release import SourceError
 
 
 def release(options: argparse.Namespace) -> int:
@@ -46,7 +47,7 @@ def grade(options: argparse.Namespace) -> int:
         found = submissions.read(options.submissions)
         limits = sandbox.Limits(options.limit, options.mem)
         results = grade_batch(part, found, options.output, options.seed, limits, kind, options.jobs)
-    except (sandbox.SandboxError, BatchError, FileNotFoundError) as error:
+    except (sandbox.SandboxError, BatchError, FileNotFoundError, SourceError) as error:
         print(f"ERROR: nothing was graded: {error}", file=sys.stderr)
         return 2
     stem = options.output.with_suffix("")
@@ -117,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return globals()[options.command](options)
-    except parts.NotFound as error:
+    except (parts.NotFound, SourceError) as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 2
 

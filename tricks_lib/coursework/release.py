@@ -158,6 +158,9 @@ def nbgrader(part: Part, folder: Path) -> Path:
     Args:
         part: whose questions.
         folder: the course's folder; ``source/<part>/exercises.ipynb`` is written into it.
+
+    Raises:
+        SourceError: a question has no check that students can run.
     """
     notebook = read(part.source)
     for cell in notebook["cells"]:
@@ -166,6 +169,8 @@ def nbgrader(part: Part, folder: Path) -> Path:
             continue
         cell["outputs"], cell["execution_count"] = [], None
         if match := CHECK.search(cell["source"]):
+            if cell["source"].lstrip().startswith("#"):
+                raise SourceError(f"nbgrader needs a check that runs, not {cell['source']!r}.")
             strict = 'import os\n\nos.environ["TRICKS_STRICT"] = "1"  # a wrong answer raises'
             cell["source"] = f"{strict}\n{cell['source']}"
             about = _about(f"check_{match[2]}", grade=True)

@@ -79,8 +79,10 @@ def effect(found: Found) -> tuple[str, str]:
             name = unit(found.metric.removeprefix(prefix))
             mean, low, high = (_factor(base**value) for value in (found.effect, *found.interval))
             return f"{name} {mean}", f"[{low}, {high}]"
+    # What is far too small to matter is nothing on a cheat sheet, and not +2.86e-06.
     mean, low, high = (
-        format_value(found.metric, value) for value in (found.effect, *found.interval)
+        format_value(found.metric, value if abs(value) > found.margin / 100 else 0)
+        for value in (found.effect, *found.interval)
     )
     return f"{mean} {unit(found.metric)}", f"[{low}, {high}]"
 

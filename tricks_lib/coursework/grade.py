@@ -329,7 +329,7 @@ def feedback(part: Part, result: Result) -> str:
         return "\n".join([*lines, "Not graded yet, for a reason on our side.", ""])
     lines += [f"**{result.total} of {part.points} points.**", ""]
     if result.status != "ok":
-        lines += [f"The file {_plain(result.file)} is {_plain(result.status)}.", ""]
+        lines += [f"{_plain(result.file)}: {_plain(result.status)}.", ""]
     for name, marks in result.marks.items():
         lines += [f"## {name}: {result.earned(name)} of {part.questions[name].points}", ""]
         told = None  # what ended a whole question is said once

@@ -104,7 +104,7 @@ def results(part: Part, result: Result) -> dict:
                     "output": found.problem or "",
                 }
             )
-    said = [] if result.status == "ok" else [f"{result.file} is {result.status}."]
+    said = [] if result.status == "ok" else [f"{result.file}: {result.status}."]
     output = "\n".join([*said, *result.notes])
     return {"tests": tests, "output": output, "stdout_visibility": "hidden"}
 

@@ -139,8 +139,8 @@ def _table(rows: Sequence[Row], size: float) -> Table:
         ("VALIGN", (0, 0), (-1, -1), "TOP"),
         ("LEFTPADDING", (0, 0), (-1, -1), 0),
         ("RIGHTPADDING", (0, 0), (-1, -1), GAP),
-        ("TOPPADDING", (0, 0), (-1, -1), 0.35 * mm),
-        ("BOTTOMPADDING", (0, 0), (-1, -1), 0.8 * mm),
+        ("TOPPADDING", (0, 0), (-1, -1), 0.3 * mm),
+        ("BOTTOMPADDING", (0, 0), (-1, -1), 0.65 * mm),
         ("RIGHTPADDING", (-1, 0), (-1, -1), 0),
         ("LINEBELOW", (0, 1), (-1, -1), 0.3, HexColor("#C8CDD3")),
     ]

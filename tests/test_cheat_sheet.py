@@ -151,7 +151,7 @@ def test_marks_and_words_name_each_verdict() -> None:
 def test_more_rows_mean_smaller_type_and_then_another_page() -> None:
     few, some, many = (
         read(sheet.draw([printed()] * number, "The book", "https://x")).pages
-        for number in (3, 40, 46)
+        for number in (3, 40, 48)
     )
     assert (len(few), len(some), len(many)) == (1, 1, 2)
     assert "Page 2 of 2" in words(many[1]) and "Measured here" in words(many[1])

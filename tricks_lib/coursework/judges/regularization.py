@@ -1,0 +1,764 @@
+"""Judges the answers of the part on regularization: inputs, points, and what is wrong.
+
+It never runs a student's code. Sentences name what is wrong with an answer, not the answer.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..rubric import Criterion, Given, Question, Seen, Wrong, near, unchanged
+
+Array = np.ndarray
+
+
+def _normal(rng: np.random.Generator, *shape: int, scale: float = 1.0) -> Array:
+    return rng.normal(0, scale, shape).astype(np.float32)
+
+
+def _numbers(seen: Seen, call: str, count: int, what: str) -> list[float]:
+    """The parts of a tuple of numbers.
+
+    Raises:
+        Wrong: something else came back, or the call raised.
+    """
+    if error := seen.text(f"{call}.error"):
+        raise Wrong(error)
+    if f"{call}.{count - 1}" not in seen or f"{call}.{count}" in seen:
+        raise Wrong(f"give back {what}, as a tuple.")
+    return [seen.tensor(f"{call}.{n}", (), "each of them").item() for n in range(count)]
+
+
+# --------------------------------------------------------------------------- read_history
+
+
+def _history_given(rng: np.random.Generator) -> Given:
+    epochs = int(rng.integers(9, 13))
+    best = int(rng.integers(3, epochs - 4))
+    train = np.sort(rng.uniform(0.05, 0.9, epochs))[::-1]
+    val = 1.0 + 0.1 * np.abs(np.arange(epochs) - best) + rng.uniform(0, 0.04, epochs)
+    val[best] -= 0.05
+    val[0] += 1.0
+    tie = val.copy()
+    tie[best + 2] = tie[best]
+    return {"train": train.copy(), "plain_val": val, "tie_val": tie}
+
+
+def _history_epoch(given: Given, seen: Seen) -> str | None:
+    train, val = given["train"], given["plain_val"]
+    epoch = _numbers(seen, "plain", 3, "the epoch, its gap and the last gap")[0]
+    if epoch == val.argmin():
+        return None
+    known = {
+        "epochs are counted from zero here.": val.argmin() + 1,
+        "the epoch is chosen by the training loss, which nearly always says the last.": (
+            train.argmin()
+        ),
+        "this is the epoch of the largest loss.": val.argmax(),
+        "the epoch is chosen by the gap.": (val - train).argmin(),
+        "this is the loss, not the number of its epoch.": val.min(),
+    }
+    for sentence, wrong in known.items():
+        if abs(epoch - wrong) < 1e-6:
+            return sentence
+    return "the epoch is not that of the lowest validation loss."
+
+
+def _history_gaps(given: Given, seen: Seen) -> str | None:
+    gaps = given["plain_val"] - given["train"]
+    found = _numbers(seen, "plain", 3, "the epoch, its gap and the last gap")[1:]
+    wanted = np.array([gaps[given["plain_val"].argmin()], gaps[-1]])
+    if np.abs(found - wanted).max() < 1e-5:
+        return None
+    if np.abs(found + wanted).max() < 1e-5:
+        return "a network that fits its training data better than new data has a gap above zero."
+    if np.abs(found - wanted[::-1]).max() < 1e-5:
+        return "the two gaps come back in the wrong order."
+    return "the gaps are not the differences of the two losses at these epochs."
+
+
+def _history_tie(given: Given, seen: Seen) -> str | None:
+    epoch = _numbers(seen, "tie", 3, "the epoch, its gap and the last gap")[0]
+    if epoch == given["tie_val"].argmin():
+        return None
+    return "of two epochs with the same lowest loss, another one comes back than is asked for."
+
+
+# ------------------------------------------------------------------------ InvertedDropout
+
+
+def _dropout_given(rng: np.random.Generator) -> Given:
+    p = rng.uniform(0.2, 0.35)
+    return {"x": rng.uniform(0.5, 1.5, (60, 50)).astype(np.float32), "p": np.array(p)}
+
+
+def _dropout_output(given: Given, seen: Seen, call: str) -> Array:
+    if error := seen.text("layer.error"):
+        raise Wrong(error)
+    if f"{call}.type" not in seen and f"{call}.error" not in seen:
+        raise Wrong("InvertedDropout must be an nn.Module.")
+    return seen.tensor(call, given["x"].shape, "the output").numpy()
+
+
+def _dropout_train(given: Given, seen: Seen) -> str | None:
+    found, x, p = _dropout_output(given, seen, "train"), given["x"], float(given["p"])
+    stays = found != 0
+    if stays.all():
+        return "in train mode nothing is dropped."
+    if (stays == stays[:1]).all() or (stays == stays[:, :1]).all():
+        return "whole rows or columns are dropped; each value needs its own coin."
+    # Five standard errors: a fair draw fails once in two million times.
+    room, dropped = 5 * math.sqrt(p * (1 - p) / stays.size), 1 - stays.mean()
+    if abs(dropped - (1 - p)) < room:
+        return "p is the share that is kept here; it should be the share that is dropped."
+    if abs(dropped - p) > room:
+        return "the share of zeros is not p."
+    scale = found[stays] / x[stays]
+    if np.abs(scale - 1 / (1 - p)).max() < 1e-4:
+        return None
+    if np.abs(scale - 1).max() < 1e-4:
+        return "the values that stay are as they were, so that the mean of the signal falls."
+    if np.abs(scale - 1 / p).max() < 1e-4:
+        return "the values that stay are scaled by the wrong one of the two shares."
+    if np.abs(scale - (1 - p)).max() < 1e-4:
+        return "the values that stay are scaled the wrong way; the mean of the signal falls."
+    return "the values that stay are not scaled so that the mean of the signal stays."
+
+
+def _dropout_eval(given: Given, seen: Seen) -> str | None:
+    found, x = _dropout_output(given, seen, "eval"), given["x"]
+    if np.abs(found - x).max() < 1e-5:
+        return None
+    if (found == 0).any():
+        return "in eval mode values are still dropped."
+    return "in eval mode the signal is scaled, though train mode has already seen to its mean."
+
+
+def _dropout_anew(given: Given, seen: Seen) -> str | None:
+    one, two = (_dropout_output(given, seen, call) == 0 for call in ("train", "again"))
+    if (one == two).all():
+        return "two calls drop the very same values; each call needs new coins."
+    return None
+
+
+def _dropout_edges(given: Given, seen: Seen) -> str | None:
+    for call, p, wanted in (("none", 0, given["x"]), ("all", 1, 0 * given["x"])):
+        try:
+            if error := seen.text(f"{call}_layer.error"):
+                raise Wrong(error)
+            found = seen.tensor(call, given["x"].shape, "the output").numpy()
+        except Wrong as wrong:
+            return f"with p = {p}: {wrong}"
+        if np.abs(found - wanted).max() > 1e-5:
+            return f"with p = {p} the output in train mode is wrong."
+    return None
+
+
+# -------------------------------------------------------------------------- smoothed_loss
+
+
+def _smoothed_given(rng: np.random.Generator) -> Given:
+    n, classes = 7, 5
+    logits = _normal(rng, n, classes, scale=2.0)
+    # The largest logit is far above the others, and seldom that of the label.
+    large = _normal(rng, n, classes, scale=300.0)
+    return {
+        "logits": logits,
+        "large": large,
+        "y": rng.integers(0, classes, n),
+        "smoothing": np.array(rng.uniform(0.25, 0.4)),
+    }
+
+
+def _smoothed(logits: Tensor, y: Tensor, smoothing: float) -> Tensor:
+    return nn.functional.cross_entropy(logits, y, label_smoothing=smoothing)
+
+
+def _smoothed_value(given: Given, seen: Seen) -> str | None:
+    logits, y = torch.from_numpy(given["logits"]).double(), torch.from_numpy(given["y"])
+    smoothing, (n, classes) = float(given["smoothing"]), logits.shape
+    array = seen.array("loss")
+    if array.shape == (n,):
+        return "give back one number for the batch, not one for each example."
+    found = seen.tensor("loss", (), "the loss")
+    wanted = _smoothed(logits, y, smoothing)
+    if near(found, wanted):
+        return None
+    log_p = logits.log_softmax(1)
+    right, rest = log_p.gather(1, y[:, None])[:, 0], log_p.sum(1)
+    others = smoothing / (classes - 1)
+    spread = -((1 - smoothing) * right + others * (rest - right)).mean()
+    known = {
+        "the labels are not smoothed.": -right.mean(),
+        "the labels' own class gets no part of what is spread; in PyTorch all classes do.": spread,
+        "this is the sum over the batch, not the mean.": wanted * n,
+        "the loss is averaged over the classes too.": wanted / classes,
+        "the sign is wrong.": -wanted,
+        "smoothing is what the label keeps here; it should be what the label gives.": (
+            _smoothed(logits, y, 1 - smoothing)
+        ),
+        "softmax is taken twice.": _smoothed(logits.softmax(1), y, smoothing),
+        "the logits are taken for probabilities, or logarithms of them.": _raw(
+            logits, y, smoothing
+        ),
+        "the targets of an example add up to more than one.": -(
+            right + smoothing / classes * rest
+        ).mean(),
+    }
+    for sentence, wrong in known.items():
+        if near(found, wrong):
+            return sentence
+    return "this is not the cross-entropy with smoothed labels."
+
+
+def _raw(logits: Tensor, y: Tensor, smoothing: float) -> Tensor:
+    right = logits.gather(1, y[:, None])[:, 0]
+    return -((1 - smoothing) * right + smoothing * logits.mean(1)).mean()
+
+
+def _smoothed_gradient(given: Given, seen: Seen) -> str | None:
+    logits = torch.from_numpy(given["logits"]).double().requires_grad_()
+    _smoothed(logits, torch.from_numpy(given["y"]), float(given["smoothing"])).backward()
+    try:
+        found = seen.tensor("gradient", logits.shape)
+    except Wrong:
+        return "no gradient reaches the logits: something took the values out of PyTorch's sight."
+    return None if near(found, logits.grad, 1e-3) else "the value is right, its gradient is not."
+
+
+def _smoothed_large(given: Given, seen: Seen) -> str | None:
+    logits, y = torch.from_numpy(given["large"]).double(), torch.from_numpy(given["y"])
+    try:
+        found = seen.tensor("large", (), "the loss")
+    except Wrong as wrong:
+        return f"with large logits: {wrong}"
+    if near(found, _smoothed(logits, y, float(given["smoothing"])), 1e-3):
+        return None
+    return "with large logits the loss is wrong: a probability has become zero on the way."
+
+
+# --------------------------------------------------------------------------- elastic_step
+
+
+def _elastic_given(rng: np.random.Generator) -> Given:
+    lr, l1, l2 = rng.uniform(0.3, 0.4), rng.uniform(1.2, 1.6), rng.uniform(0.6, 0.8)
+    w, grad = _normal(rng, 4, 6), _normal(rng, 4, 6)
+    # Some that end within the threshold on either side, and some far beyond it.
+    goal = np.array([0.5, -0.5, 0.8, -0.8, 4.0, -4.0]) * lr * l1
+    grad[0] = ((w[0] - goal) / lr - l2 * w[0]).astype(np.float32)
+    return {"w": w, "grad": grad, "lr": np.array(lr), "l1": np.array(l1), "l2": np.array(l2)}
+
+
+def _shrunk(u: Array, by: float | Array) -> Array:
+    return np.sign(u) * np.maximum(np.abs(u) - by, 0)
+
+
+def _elastic_values(given: Given, seen: Seen) -> str | None:
+    w, grad = given["w"].astype(np.float64), given["grad"].astype(np.float64)
+    lr, l1, l2 = (float(given[k]) for k in ("lr", "l1", "l2"))
+    found = seen.tensor("step", w.shape, "the new weights")
+    u = w - lr * (grad + l2 * w)
+    if near(found, _shrunk(u, lr * l1)):
+        return None
+    known = {
+        "nothing shrinks towards zero by the L1 part.": u,
+        "the L1 part is a term of the gradient here, and never rests at zero.": (
+            u - lr * l1 * np.sign(w)
+        ),
+        "weights that cross zero in the last part of the step should stop there.": (
+            u - lr * l1 * np.sign(u)
+        ),
+        "small weights become zero, and the others should come nearer to it as well.": (
+            np.where(np.abs(u) > lr * l1, u, 0)
+        ),
+        "the threshold does not depend on the size of the step.": _shrunk(u, l1),
+        "the L2 part is missing.": _shrunk(w - lr * grad, lr * l1),
+        "the L2 part is twice too strong; its loss has a half in it.": (
+            _shrunk(u - lr * l2 * w, lr * l1)
+        ),
+        "the weights shrink before they step along the gradient.": (
+            _shrunk(w, lr * l1) - lr * (grad + l2 * _shrunk(w, lr * l1))
+        ),
+        "all weights lose their sign.": np.maximum(np.abs(u) - lr * l1, 0),
+        "weights below zero are cut off.": np.maximum(u - lr * l1, 0),
+    }
+    for sentence, wrong in known.items():
+        if near(found, wrong):
+            return sentence
+    first = w - lr * grad
+    if near(found, _shrunk(w, lr * l1) - lr * (grad + l2 * w)):
+        return "the weights shrink before they step along the gradient."
+    if near(found, _shrunk(first, lr * l1) - lr * l2 * w):
+        return "the L2 part comes after the threshold, and moves zeros away from zero."
+    return "the new weights are not those of the two parts of the step."
+
+
+def _elastic_keeps(given: Given, seen: Seen) -> str | None:
+    return unchanged(seen, "step", given["w"], given["grad"])
+
+
+# ------------------------------------------------------------------------ decay_both_ways
+
+
+def _decay_given(rng: np.random.Generator) -> Given:
+    return {
+        "w": _normal(rng, 3, 5),
+        "grad": _normal(rng, 3, 5),
+        "s": rng.uniform(0.2, 2.0, (3, 5)).astype(np.float32),
+        "lr": np.array(rng.uniform(0.3, 0.4)),
+        "beta": np.array(rng.uniform(0.6, 0.7)),
+        "eps": np.array(1e-8),
+        "decay": np.array(rng.uniform(0.5, 0.7)),
+    }
+
+
+def _decay_steps(given: Given) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The right results, named "", and known wrong ones, named by their sentences."""
+    w, g, s = (given[k].astype(np.float64) for k in ("w", "grad", "s"))
+    lr, beta, decay = (float(given[k]) for k in ("lr", "beta", "decay"))
+    both = g + decay * w
+    root = np.sqrt(beta * s + (1 - beta) * g**2)
+    root_both = np.sqrt(beta * s + (1 - beta) * both**2)
+    plain, apart = w - lr * g / root, w - lr * decay * w - lr * g / root
+    penalty = {
+        "": w - lr * both / root_both,
+        "nothing decays.": plain,
+        "this is the decoupled way; the two come back in the wrong order, or are the same.": apart,
+        "the running mean of squares does not see the penalty's gradient.": w - lr * both / root,
+        "the gradient of half a square has no factor two.": w
+        - lr * (g + 2 * decay * w) / np.sqrt(beta * s + (1 - beta) * (g + 2 * decay * w) ** 2),
+        "the weights grow.": w
+        - lr * (g - decay * w) / np.sqrt(beta * s + (1 - beta) * (g - decay * w) ** 2),
+        "the running mean of squares is as it was before the step.": w - lr * both / np.sqrt(s),
+        "you divide by the mean square; which power of it has the right unit?": (
+            w - lr * both / root_both**2
+        ),
+    }
+    decoupled = {
+        "": apart,
+        "nothing decays.": plain,
+        "this is the penalty in the gradient again.": penalty[""],
+        "the decay is divided by the root too, so large gradients are spared it.": (
+            w - lr * both / root
+        ),
+        "the decay does not follow the learning rate.": plain - decay * w,
+        "what decays is the weight after the step, not as it was before.": plain * (1 - lr * decay),
+        "the running mean of squares knows of the decay.": w - lr * decay * w - lr * g / root_both,
+        "the weights grow.": w + lr * decay * w - lr * g / root,
+        "the running mean of squares is as it was before the step.": (
+            w - lr * decay * w - lr * g / np.sqrt(s)
+        ),
+    }
+    return penalty, decoupled
+
+
+def _decay_problem(given: Given, seen: Seen, number: int) -> str | None:
+    names, what = seen.pair("both"), ("the penalty's way", "the decoupled way")[number]
+    found = seen.tensor(names[number], given["w"].shape, f"w {what}")
+    for sentence, values in _decay_steps(given)[number].items():
+        if near(found, values):
+            return f"{what}: {sentence}" if sentence else None
+    return f"{what}: the new weights are not right."
+
+
+def _decay_penalty(given: Given, seen: Seen) -> str | None:
+    return _decay_problem(given, seen, 0)
+
+
+def _decay_apart(given: Given, seen: Seen) -> str | None:
+    return _decay_problem(given, seen, 1)
+
+
+def _decay_keeps(given: Given, seen: Seen) -> str | None:
+    return unchanged(seen, "both", *(given[k] for k in ("w", "grad", "s")))
+
+
+# -------------------------------------------------------------------------- EarlyStopping
+
+NAN = math.nan
+# Losses by their rank, the patience, and the update that should say "stop" (None: none).
+RUNS = (
+    ([9, 7, 8, 6, 7, 8, 5, 4], 2, 5),  # a count in a row, not in all
+    ([9, 8, 7, 6, 5, 4], 2, None),
+    ([9, 5, 8, 7, 6, 4], 3, 4),  # better than the last one is not better than the best
+    ([3, 4, 2, 1], 1, 1),
+    ([5, 4, 4, 4, 3], 2, 3),  # as good is not better
+    ([5, 6, 7, 8, 9], 3, 3),
+)
+BROKEN = ([5, NAN, NAN, 4], 2, 2)
+
+
+def _stopping_given(rng: np.random.Generator) -> Given:
+    runs = [*RUNS, BROKEN]
+    longest = max(len(losses) for losses, _, _ in runs)
+    losses = np.full((len(runs), longest), NAN)
+    for number, (ranks, _, _) in enumerate(runs):
+        steps = np.cumsum(rng.uniform(0.05, 0.3, 10))  # any losses of this order
+        losses[number, : len(ranks)] = [NAN if r != r else steps[int(r)] for r in ranks]
+    return {
+        "losses": losses,
+        "sizes": np.array([len(losses) for losses, _, _ in runs]),
+        "patience": np.array([patience for _, patience, _ in runs]),
+    }
+
+
+def _first_stop(given: Given, seen: Seen, number: int) -> int | None:
+    found = seen.tensor(f"run_{number}", (int(given["sizes"][number]),), "what update gives back")
+    where = np.flatnonzero(found.numpy())
+    return int(where[0]) if len(where) else None
+
+
+def _stopping_time(given: Given, seen: Seen) -> str | None:
+    stops = [_first_stop(given, seen, number) for number in range(len(RUNS))]
+    wanted = [stop for _, _, stop in RUNS]
+    if stops == wanted:
+        return None
+    if all(stop is None for stop in stops):
+        return "update never says that it is time to stop."
+    if stops[1] is not None:
+        return "it stops though every loss is the best so far."
+    if stops[5] != wanted[5]:
+        late = stops[5] is None or stops[5] > wanted[5]
+        return "where nothing improves, it stops too " + ("late." if late else "early.")
+    if stops[0] != wanted[0]:
+        return "after a new best loss the waiting does not begin anew."
+    if stops[2] != wanted[2]:
+        return "a loss that is better than the one before, but not than the best, counts too much."
+    if stops[4] != wanted[4]:
+        return "a loss that is as good as the best is no improvement."
+    return "it stops at another update than it should."
+
+
+def _restored(given: Given, seen: Seen, part: int, what: str) -> str | None:
+    parameters, buffers = seen.pair("restored")
+    names, sizes = (parameters, buffers), (15, 6)
+    found = seen.tensor(names[part], (sizes[part],), what).numpy()
+    if np.abs(found - 3.5).max() < 1e-6:  # the fourth update was the best
+        return None
+    if np.abs(found + 1).max() < 1e-6:
+        return f"{what}: restore leaves what is in the model as it is."
+    if np.abs(found - 0.5).max() < 1e-6:
+        return f"{what}: what comes back is of the first update, not of the best."
+    if np.abs(found - 5.5).max() < 1e-6:
+        return f"{what}: what comes back is of the last update, not of the best."
+    return f"{what}: what comes back is not of the best update."
+
+
+def _stopping_weights(given: Given, seen: Seen) -> str | None:
+    return _restored(given, seen, 0, "the weights")
+
+
+def _stopping_buffers(given: Given, seen: Seen) -> str | None:
+    return _restored(given, seen, 1, "batch norm's running averages")
+
+
+def _stopping_nan(given: Given, seen: Seen) -> str | None:
+    if _first_stop(given, seen, len(RUNS)) == BROKEN[2]:
+        return None
+    return "a loss that is NaN is taken for an improvement."
+
+
+# -------------------------------------------------------------------------- quotient_stop
+
+STUDIES, EPOCHS, STRIP = 10, 24, 4
+
+
+def _quotients(train: Array, val: Array, k: int, change: str = "") -> Array:
+    """PQ at each epoch from the k-th on; NaN where it is not asked for."""
+    found = np.full(len(val), np.nan)
+    for t in range(k - 1, len(val)):
+        if (t + 1) % k and change != "every epoch":
+            continue
+        low = val.min() if change == "future" else val[: t + 1].min()
+        loss = 100 * (val[t] / low - 1)
+        strip = train[: t + 1] if change == "whole" else train[t + 1 - k : t + 1]
+        progress = 1000 * (strip.mean() / strip.min() - 1)
+        if change == "loss alone":
+            progress = 1.0
+        if change == "strip of validation":
+            strip = val[t + 1 - k : t + 1]
+            progress = 1000 * (strip.mean() / strip.min() - 1)
+        found[t] = loss / progress
+    return found
+
+
+CHANGES = ("every epoch", "future", "whole", "loss alone", "strip of validation")
+
+
+def _stop(quotients: Array, alpha: float) -> int:
+    above = np.flatnonzero(np.nan_to_num(quotients, nan=-1.0) > alpha)
+    return int(above[0]) + 1 if len(above) else len(quotients)
+
+
+def _quotient_given(rng: np.random.Generator) -> Given:
+    while True:
+        t = np.arange(EPOCHS)
+        fall = rng.uniform(0.08, 0.15, (STUDIES, 1))
+        train = np.exp(-fall * t) * rng.uniform(0.95, 1.05, (STUDIES, EPOCHS)) + 0.2
+        turn = rng.integers(4, 9, (STUDIES, 1))
+        val = 1.2 + 0.03 * np.abs(t - turn) + rng.uniform(-0.03, 0.03, (STUDIES, EPOCHS))
+        alpha = np.zeros(STUDIES)
+        for number in range(STUDIES):
+            ends = np.sort(_quotients(train[number], val[number], STRIP)[STRIP - 1 :: STRIP])
+            place = int(rng.integers(1, len(ends) - 1))
+            alpha[number] = (ends[place] + ends[place + 1]) / 2
+        alpha[0] = ends[ends > 0][0] / 1000  # here any loss will do, whatever the progress
+        studies = list(zip(train, val, alpha, strict=True))
+
+        def stops(change: str = "", studies: list = studies) -> list[int]:
+            return [_stop(_quotients(a, b, STRIP, change), c) for a, b, c in studies]
+
+        right = stops()
+        apart = all(sum(map(int.__ne__, right, stops(change))) > 1 for change in CHANGES)
+        distance = min(np.nanmin(np.abs(_quotients(a, b, STRIP) / c - 1)) for a, b, c in studies)
+        if apart and distance > 1e-3:
+            break
+    still = np.full(12, rng.uniform(0.3, 0.6))
+    still_val = np.concatenate([np.linspace(1.5, 1.0, 8), [1.1, 1.2, 1.3, 1.4]])
+    return {
+        "train": train,
+        "val": val,
+        "alpha": alpha,
+        "k": np.array(STRIP),
+        "falling": (1.0 - 0.03 * np.arange(EPOCHS)) * rng.uniform(0.9, 1.1),
+        "still": still,
+        "still_val": still_val,
+    }
+
+
+def _quotient_stops(given: Given, seen: Seen) -> str | None:
+    studies = list(zip(given["train"], given["val"], given["alpha"], strict=True))
+    found = [
+        seen.tensor(f"study_{number}", (), "the number of epochs").item()
+        for number in range(STUDIES)
+    ]
+
+    def stops(change: str = "") -> list[int]:
+        return [_stop(_quotients(a, b, STRIP, change), c) for a, b, c in studies]
+
+    right = stops()
+    if found == right:
+        return None
+    if found == [EPOCHS] * STUDIES:
+        return "training never stops before the last epoch."
+    if found == [stop - 1 for stop in right]:
+        return "this is the last epoch's place in the list, not the number of epochs trained."
+    known = {
+        "every epoch": "the rule is asked at other epochs than the ends of strips.",
+        "future": "the lowest validation loss comes from epochs that have not been trained yet.",
+        "whole": "the progress is taken over all epochs so far, not over one strip.",
+        "loss alone": "the progress has no say.",
+        "strip of validation": "the progress is that of the validation loss.",
+    }
+    for change, sentence in known.items():
+        if found == stops(change):
+            return sentence
+    return "training stops at another epoch than the rule says."
+
+
+def _quotient_never(given: Given, seen: Seen) -> str | None:
+    if seen.tensor("never", (), "the number of epochs").item() == EPOCHS:
+        return None
+    return "where the validation loss falls to the end, all epochs should be trained."
+
+
+def _quotient_still(given: Given, seen: Seen) -> str | None:
+    try:
+        found = seen.tensor("still", (), "the number of epochs").item()
+    except Wrong as wrong:
+        return f"with a training loss that stands still: {wrong}"
+    if found == 12:
+        return None
+    return "with a training loss that stands still, it stops at another epoch than the rule says."
+
+
+# -------------------------------------------------------------------- train_and_keep_best
+
+
+def _keep_given(rng: np.random.Generator) -> Given:
+    """A training whose validation loss is lowest early, in both modes of the network."""
+    while True:
+        x = _normal(rng, 16, 4)
+        given = {
+            "x_train": x,
+            "y_train": (3 * x[:, :3]).argmax(1),
+            "x_val": _normal(rng, 30, 4) * 1.5 + np.float32(0.5),
+            "y_val": rng.integers(0, 3, 30),
+            "first": _normal(rng, 6, 4, scale=0.7),
+            "last": _normal(rng, 3, 6, scale=0.4),
+            "bias": (rng.uniform(0.6, 1.0, 3) * rng.choice([-1, 1], 3)).astype(np.float32),
+            "num_epochs": np.array(4),
+            "batch_size": np.array(8),
+            "lr": np.array(0.4),
+            "decay": np.array(0.1),
+        }
+        curves = [_kept(given, bug)[1] for bug in ("", "mode")]
+        sorted_ = np.sort(curves[0])
+        if max(map(np.argmin, curves)) < 3 and sorted_[1] - sorted_[0] > 2e-3:
+            return given
+
+
+def _kept(
+    given: Given, bug: str = "", epochs: int | None = None
+) -> tuple[list[dict[str, Tensor]], list[float]]:
+    """The states after each epoch and the losses, of the loop that is asked for or a wrong one."""
+    model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3)).double()
+    t = {key: torch.from_numpy(value) for key, value in given.items() if value.ndim}
+    with torch.no_grad():
+        model[0].weight.copy_(t["first"])
+        model[3].weight.copy_(t["last"])
+        model[0].bias.fill_(0.5)
+        model[1].bias.fill_(-0.7)
+        model[3].bias.copy_(t["bias"])
+    spared = [] if bug == "all" else [p for p in model.parameters() if p.ndim < 2]
+    if bug == "biases":
+        spared = [model[0].bias, model[1].bias, model[3].bias]
+    decayed = [p for p in model.parameters() if all(p is not q for q in spared)]
+    groups = [{"params": decayed, "weight_decay": float(given["decay"])}]
+    groups += [{"params": spared}] if spared else []
+    if bug == "none":
+        groups = [{"params": list(model.parameters())}]
+    optimizer = torch.optim.SGD(groups, lr=float(given["lr"]))
+    states, losses, size = [], [], int(given["batch_size"])
+    x_train, x_val = t["x_train"].double(), t["x_val"].double()
+    for _ in range(epochs or int(given["num_epochs"])):
+        model.train()
+        for x, y in zip(x_train.split(size), t["y_train"].split(size), strict=True):
+            loss = nn.functional.cross_entropy(model(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        if bug != "mode":
+            model.eval()
+        with torch.no_grad():
+            losses.append(nn.functional.cross_entropy(model(x_val), t["y_val"]).item())
+        states.append({k: v.clone() for k, v in model.state_dict().items()})
+    return states, losses
+
+
+def _holds(seen: Seen, run: str, state: dict[str, Tensor]) -> bool:
+    return all(
+        near(seen.tensor(f"{run}.{name}", value.shape, f"the model's {name}"), value, 1e-3)
+        for name, value in state.items()
+        if value.is_floating_point() and "running" not in name
+    )
+
+
+def _keep_steps(given: Given, seen: Seen) -> str | None:
+    if error := seen.text("one.error"):
+        return error
+    if _holds(seen, "one", _kept(given, epochs=1)[0][-1]):
+        return None
+    if _holds(seen, "one", _kept(given, "all", 1)[0][-1]):
+        return "something decays in the first epoch that should not."
+    if _holds(seen, "one", _kept(given, "biases", 1)[0][-1]):
+        return "the biases are spared, and something else decays that should not."
+    if _holds(seen, "one", _kept(given, "none", 1)[0][-1]):
+        return "nothing decays any more."
+    return "after one epoch the weights are not those of a right loop with the same batches."
+
+
+def _keep_losses(given: Given, seen: Seen) -> str | None:
+    if error := seen.text("all.error"):
+        return error
+    _, losses = _kept(given)
+    found = seen.tensor("curve", (len(losses),), "the list of losses")
+    if near(found, torch.tensor(losses), 1e-3):
+        return None
+    if near(found, torch.tensor(_kept(given, "mode")[1]), 1e-3):
+        return "the validation loss depends on which images stand together in the batch."
+    return "the validation losses are not those of the model after each epoch."
+
+
+def _keep_best(given: Given, seen: Seen) -> str | None:
+    if error := seen.text("all.error"):
+        return error
+    states, losses = _kept(given)
+    found = seen.tensor("curve", (len(losses),), "the list of losses")
+    best = int(found.argmin())
+    if _holds(seen, "all", states[best]):
+        return None
+    if _holds(seen, "all", states[-1]):
+        return "in the end the model holds the weights of the last epoch."
+    return "in the end the model does not hold the weights of its best epoch."
+
+
+QUESTIONS = {
+    "read_history": Question(
+        8,
+        _history_given,
+        [
+            Criterion(1, "the epoch with the lowest validation loss", _history_epoch),
+            Criterion(1, "the gaps at this epoch and at the last one", _history_gaps),
+            Criterion(1, "of equals, the earliest", _history_tie),
+        ],
+    ),
+    "InvertedDropout": Question(
+        12,
+        _dropout_given,
+        [
+            Criterion(2, "train mode drops a share `p` and keeps the mean", _dropout_train),
+            Criterion(1, "eval mode leaves its input as it is", _dropout_eval),
+            Criterion(1, "each call draws anew", _dropout_anew),
+            Criterion(1, "`p = 0` and `p = 1` work too", _dropout_edges),
+        ],
+    ),
+    "smoothed_loss": Question(
+        12,
+        _smoothed_given,
+        [
+            Criterion(2, "the mean cross-entropy with smoothed labels", _smoothed_value),
+            Criterion(1, "its gradient reaches the logits", _smoothed_gradient),
+            Criterion(1, "large logits do not break it", _smoothed_large),
+        ],
+    ),
+    "elastic_step": Question(
+        12,
+        _elastic_given,
+        [
+            Criterion(2, "both penalties, and weights that rest at zero", _elastic_values),
+            Criterion(1, "`w` and `grad` are left as they were", _elastic_keeps),
+        ],
+    ),
+    "decay_both_ways": Question(
+        15,
+        _decay_given,
+        [
+            Criterion(2, "a penalty goes the way of every gradient", _decay_penalty),
+            Criterion(2, "decoupled decay goes its own way", _decay_apart),
+            Criterion(1, "what was given is left as it was", _decay_keeps),
+        ],
+    ),
+    "EarlyStopping": Question(
+        20,
+        _stopping_given,
+        [
+            Criterion(2, "it stops when patience is at its end", _stopping_time),
+            Criterion(1, "the best weights come back", _stopping_weights),
+            Criterion(1, "and so do batch norm's running averages", _stopping_buffers),
+            Criterion(1, "NaN is never the best", _stopping_nan),
+        ],
+    ),
+    "quotient_stop": Question(
+        20,
+        _quotient_given,
+        [
+            Criterion(2, "it stops where the rule says", _quotient_stops),
+            Criterion(1, "a falling validation loss never stops it", _quotient_never),
+            Criterion(1, "it can bear a training loss that stands still", _quotient_still),
+        ],
+    ),
+    "train_and_keep_best": Question(
+        20,
+        _keep_given,
+        [
+            Criterion(2, "every step of the first epoch is right", _keep_steps),
+            Criterion(1, "the validation losses are right", _keep_losses),
+            Criterion(1, "the model ends with the weights of its best epoch", _keep_best),
+        ],
+    ),
+}

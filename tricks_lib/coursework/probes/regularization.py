@@ -1,0 +1,118 @@
+"""Calls the answers of the part on regularization; it imports torch and numpy alone.
+
+Each function gets the student's answer, the inputs that the judge drew (tensors and numbers), and
+an Observer that notes what comes back.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+DROPOUTS = [(nn.functional, "dropout"), (torch, "dropout"), (torch, "native_dropout")]
+
+
+def read_history(answer, given, see):
+    for case in ("plain", "tie"):
+        see.call(case, answer, given["train"].tolist(), given[f"{case}_val"].tolist())
+
+
+def InvertedDropout(answer, given, see):
+    with see.without(*DROPOUTS):
+        layer = see.call("layer", answer, given["p"])
+        if not isinstance(layer, nn.Module):
+            return
+        layer.train()
+        see.call("train", layer, given["x"])
+        see.call("again", layer, given["x"])
+        layer.eval()
+        see.call("eval", layer, given["x"])
+        for name, p in {"none": 0.0, "all": 1.0}.items():
+            edge = see.call(f"{name}_layer", answer, p)
+            if isinstance(edge, nn.Module):
+                see.call(name, edge.train(), given["x"])
+
+
+def smoothed_loss(answer, given, see):
+    logits = given["logits"].requires_grad_()
+    entropy = (nn.functional, "cross_entropy"), (torch._C._nn, "cross_entropy_loss")
+    with see.without(*entropy):
+        loss = see.call("loss", answer, logits, given["y"], given["smoothing"])
+        see.call("large", answer, given["large"], given["y"], given["smoothing"])
+
+    def gradient():
+        return torch.autograd.grad(loss, logits)[0]
+
+    if isinstance(loss, torch.Tensor) and loss.numel() == 1:
+        see.call("gradient", gradient)
+
+
+def elastic_step(answer, given, see):
+    numbers = given["lr"], given["l1"], given["l2"]
+    see.call("step", answer, given["w"], given["grad"], *numbers)
+
+
+def decay_both_ways(answer, given, see):
+    tensors = given["w"], given["grad"], given["s"]
+    numbers = given["lr"], given["beta"], given["eps"], given["decay"]
+    see.call("both", answer, *tensors, *numbers)
+
+
+def quotient_stop(answer, given, see):
+    k, alpha = given["k"], given["alpha"].tolist()
+    for number, (train, val) in enumerate(zip(given["train"], given["val"], strict=True)):
+        see.call(f"study_{number}", answer, train.tolist(), val.tolist(), k, alpha[number])
+    falling = given["falling"].tolist()
+    see.call("never", answer, falling, falling, k, 0.1)
+    still = given["still"].tolist()
+    see.call("still", answer, still, given["still_val"].tolist(), k, 0.5)
+
+
+def EarlyStopping(answer, given, see):
+    for number, size in enumerate(given["sizes"].tolist()):
+        losses = given["losses"][number, :size].tolist()
+        patience = int(given["patience"][number])
+        see.call(f"run_{number}", _run, answer, patience, losses)
+    patience, losses = int(given["patience"][0]), given["losses"][0, : given["sizes"][0]].tolist()
+    see.call("restored", _run, answer, patience, losses, True)
+
+
+def _run(answer, patience, losses, restore=False):
+    stopping = answer(patience)
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    stops = []
+    for number, loss in enumerate(losses):
+        _fill(model, number + 0.5)
+        stops.append(bool(stopping.update(loss, model)))
+        if stops[-1] and restore:
+            break
+    if not restore:
+        return torch.tensor(stops)
+    _fill(model, -1.0)
+    stopping.restore(model)
+    parameters = torch.cat([p.detach().flatten() for p in model.parameters()])
+    return parameters, torch.cat([model[1].running_mean, model[1].running_var])
+
+
+def _fill(model, value):
+    with torch.no_grad():
+        for tensor in [*model.parameters(), model[1].running_mean, model[1].running_var]:
+            tensor.fill_(value)
+
+
+def train_and_keep_best(answer, given, see):
+    train, val = (given["x_train"], given["y_train"]), (given["x_val"], given["y_val"])
+    for run, num_epochs in {"one": 1, "all": given["num_epochs"]}.items():
+        model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3))
+        with torch.no_grad():
+            model[0].weight.copy_(given["first"])
+            model[3].weight.copy_(given["last"])
+            model[0].bias.fill_(0.5)
+            model[1].bias.fill_(-0.7)
+            model[3].bias.copy_(given["bias"])
+        numbers = num_epochs, given["batch_size"], given["lr"], given["decay"]
+        losses = see.call(run, answer, model, train, val, *numbers)
+        for name, value in model.state_dict().items():
+            see.note(f"{run}.{name}", value)
+    if isinstance(losses, list | tuple):
+        see.call("curve", torch.tensor, [float(a) for a in losses], dtype=torch.float64)

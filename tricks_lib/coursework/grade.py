@@ -131,15 +131,15 @@ class Grader:
         except ValueError as error:
             return self._lost(name, f"what came back could not be read: {error}.")
         seen = Seen(arrays)
-        found = arrays.get("notes")
+        found = arrays.get("_notes")
         if found is not None and found.dtype.kind == "U" and found.ndim == 1:
             for note in found[:20]:
                 text = "".join(c if c.isprintable() else " " for c in str(note))[:300]
                 if text not in notes:
                     notes.append(text)
-        if "missing" in seen:
+        if "_missing" in seen:
             return self._lost(name, f"the notebook has no function or class {name!r}.")
-        if "unanswered" in seen:
+        if "_unanswered" in seen:
             return self._lost(name, "not answered.")
         return mark(self.part.questions[name], self.given[name], seen)
 

@@ -324,7 +324,7 @@ def answer_question(job: dict, folder: Path, name: str, definitions: Definitions
     space = definitions.run()
     answer = space.get(name)
     if answer is None:
-        see.arrays["missing"] = np.array(1)
+        see.arrays["_missing"] = np.array(1)
     elif any(_is_named(s) and s.name == name and is_stub(s) for _, s in definitions.blocks):
         see.unanswered = True
     else:
@@ -335,7 +335,7 @@ def answer_question(job: dict, folder: Path, name: str, definitions: Definitions
         except (Exception, SystemExit) as error:
             see._error("probe", error)
     if see.unanswered:
-        see.arrays["unanswered"] = np.array(1)
+        see.arrays["_unanswered"] = np.array(1)
     for key, value in list(see.arrays.items()):
         if key.endswith(".error") and "NameError" in str(value):
             lost = re.search(r"name '(\w+)' is not defined", str(value))
@@ -346,7 +346,7 @@ def answer_question(job: dict, folder: Path, name: str, definitions: Definitions
                 )
                 see.arrays[key] = np.array(text)
     if definitions.notes:
-        see.arrays["notes"] = np.array(definitions.notes[:20])
+        see.arrays["_notes"] = np.array(definitions.notes[:20])
     buffer = io.BytesIO()
     np.savez(buffer, **{k: v for k, v in see.arrays.items() if v.dtype.kind in "biufU"})
     return buffer.getvalue()

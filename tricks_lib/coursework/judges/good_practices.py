@@ -34,8 +34,8 @@ def _baseline_given(rng: np.random.Generator) -> Given:
     return {
         "plain_train": rng.permutation(train),
         "plain_test": rng.permutation(test),
-        "missing_train": train[train < 3],
-        "missing_test": test,
+        "unseen_train": train[train < 3],
+        "unseen_test": test,
         "num_classes": np.array(5),
     }
 
@@ -72,10 +72,10 @@ def _baseline_value(given: Given, seen: Seen) -> str | None:
 
 def _baseline_missing(given: Given, seen: Seen) -> str | None:
     try:
-        found = _number(seen, "missing", "the loss")
+        found = _number(seen, "unseen", "the loss")
     except Wrong as wrong:
         return f"with classes that training never saw: {wrong}"
-    if abs(found - _baseline(given["missing_train"], given["missing_test"]).mean()) < 1e-4:
+    if abs(found - _baseline(given["unseen_train"], given["unseen_test"]).mean()) < 1e-4:
         return None
     return "with classes that training never saw the loss is wrong; how many classes are there?"
 

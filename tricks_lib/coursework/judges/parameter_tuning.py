@@ -85,7 +85,8 @@ def _momentum_keeps(given: Given, seen: Seen) -> str | None:
 
 
 def _he_given(rng: np.random.Generator) -> Given:
-    conv = [int(rng.integers(38, 46)), int(rng.integers(12, 16)), 3, 5]
+    # Such that the variances by other rules are all apart from each other.
+    conv = [int(rng.integers(40, 45)), int(rng.integers(8, 10)), 3, 7]
     return {"conv": np.array(conv), "linear": np.array([int(rng.integers(60, 70)), 120])}
 
 

@@ -18,7 +18,7 @@ def _flat(model):
 
 
 def baseline_loss(answer, given, see):
-    for case in ("plain", "missing"):
+    for case in ("plain", "unseen"):
         labels = given[f"{case}_train"], given[f"{case}_test"]
         see.call(case, answer, *labels, given["num_classes"])
 

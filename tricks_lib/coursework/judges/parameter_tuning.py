@@ -104,7 +104,7 @@ def _filled(given: Given, seen: Seen, call: str, found: Array | None = None) -> 
         raise Wrong("your code stopped before this could be seen.")
     if not np.isfinite(found).all():
         raise Wrong("some weights are NaN or infinite.")
-    if (found == 1.0).all():
+    if (found == 1).all():
         raise Wrong("the tensor that you were given is as it was; fill it where it stands.")
     return torch.from_numpy(found.astype(np.float64))
 

@@ -21,7 +21,12 @@ from nbformat.v4 import new_code_cell, new_notebook
 from book.notebooks import NotebookError, execute, find_notebooks
 from tests.page_rules import CONFIG, ROOT, expected_setup
 
-PATHS = [path.relative_to(ROOT) for path in find_notebooks([ROOT / "chapters"])]
+# Solutions are nowhere to be opened in Colab: they stay with the instructor.
+PATHS = [
+    path.relative_to(ROOT)
+    for path in find_notebooks([ROOT / "chapters"])
+    if "_solutions" not in path.parts
+]
 # What our environment has and Colab lacks, or what would give the library away.
 HIDDEN = ("tricks_lib", "__editable__", "myst_nb", "jupyter_book", "nbval", "sphinx", "__pycache__")
 

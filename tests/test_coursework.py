@@ -246,7 +246,7 @@ def test_the_release_keeps_the_solution_to_itself(part: str) -> None:
     text = FOUND[part].release.read_text(encoding="utf-8")
     for line in secrets(part):
         assert line not in text, f"the release of {part} has the solution's line {line!r}"
-    assert "SOLUTION" not in text and "### INSTEAD" not in text and "{rubric" not in text
+    assert "SOLUTION" not in text and release.MEND not in text and "{rubric" not in text
     notebook = nbformat.read(FOUND[part].release, as_version=4)
     for name, question in FOUND[part].questions.items():
         assert any(release.rubric(question) in cell.source for cell in notebook.cells), name
@@ -263,7 +263,7 @@ def secrets(part: str) -> list[str]:
     for cell in nbformat.read(FOUND[part].source, as_version=4).cells:
         inside = False
         for line in cell.source.splitlines():
-            if line.strip() in (release.BEGIN, release.INSTEAD, release.END):
+            if line.strip() in (release.BEGIN, release.END):
                 inside = line.strip() == release.BEGIN
             elif inside and len(line.strip()) > 25 and line.strip() not in given:
                 lines.append(line.strip())
@@ -273,11 +273,21 @@ def secrets(part: str) -> list[str]:
 def test_marks_must_match() -> None:
     source = "def f(x):\n    ### BEGIN SOLUTION\n    return x\n    ### END SOLUTION"
     assert release.without_solution(source) == f"def f(x):\n    {release.STUB}"
-    mended = source.replace("    ### END", "    ### INSTEAD\n    # return  # x\n    ### END")
-    assert release.without_solution(mended) == "def f(x):\n    return  # x"
-    for broken in (source[:40], source.replace("BEGIN", "END"), source + "\n### INSTEAD"):
+    for broken in (source[:40], source.replace("BEGIN", "END"), f"{source}\n{release.BEGIN}"):
         with pytest.raises(release.SourceError):
             release.without_solution(broken)
+
+
+def test_code_to_mend_stands_before_the_mended_code() -> None:
+    def cell(source: str) -> dict:
+        return {"cell_type": "code", "source": source}
+
+    bug, check = cell(f"{release.MEND}\nreturn x"), cell("check(f)")
+    mended = cell(f"{release.BEGIN}\nreturn y\n{release.END}")
+    kept = release.without_mended([bug, mended, check])
+    assert [c["source"] for c in kept] == ["return x", "check(f)"]
+    with pytest.raises(release.SourceError, match="mended code in the next cell"):
+        release.without_mended([bug, check])
 
 
 def test_a_release_that_is_out_of_step_is_named(tmp_path: Path, capsys) -> None:
@@ -304,7 +314,7 @@ def test_export_for_nbgrader(part: str, tmp_path: Path) -> None:
         assert a["schema_version"] == 3 and a["grade"] == a["locked"] != a["solution"]
         if a["solution"]:
             assert cell.source.count(release.BEGIN) == cell.source.count(release.END) > 0
-            assert release.INSTEAD not in cell.source
+            assert release.MEND not in cell.source
             exec(compile(plain(cell.source), "cell", "exec"), {"torch": torch, "nn": torch.nn})
 
 
@@ -323,7 +333,7 @@ def test_solutions_are_not_in_the_wheel() -> None:
     assert not list((ROOT / "data").rglob("*.ipynb"))
     library = "".join(p.read_text("utf-8") for p in sorted((ROOT / "tricks_lib").rglob("*.py")))
     plain_library = "".join(library.split())
-    body = re.compile(rf"{release.BEGIN}\n(.*?)(?:{release.INSTEAD}|{release.END})", re.DOTALL)
+    body = re.compile(rf"{release.BEGIN}\n(.*?){release.END}", re.DOTALL)
     for part in PARTS:
         for cell in release.read(FOUND[part].source)["cells"]:
             for solution in body.findall(cell["source"]):

@@ -382,7 +382,7 @@ def test_solutions_are_not_published(site: Path) -> None:
 def solutions() -> list[str]:
     """The code of each solution, without spaces and quotes."""
     found: list[str] = []
-    part = re.compile(r"### BEGIN SOLUTION\n(.*?)### (?:INSTEAD|END)", re.DOTALL)
+    part = re.compile(r"### BEGIN SOLUTION\n(.*?)### END", re.DOTALL)
     for path in (ROOT / "chapters").rglob("_solutions/*.ipynb"):
         for cell in nbformat.read(path, as_version=4).cells:
             found += ["".join(m.replace('"', "").split()) for m in part.findall(cell.source)]

@@ -7,9 +7,10 @@ In a solution's code cell stand marked lines:
         return x + 1                   goes away; "your turn" is raised in its place
         ### END SOLUTION
 
-With a third mark, ``### INSTEAD``, the comment lines after it come in their place, without their
-``# ``: for code that is to be mended. In the text, ``{rubric name}`` becomes the question's rubric,
-``{points}`` and ``{minutes}`` the sums over all questions.
+Code that is to be mended stands in a cell of its own that begins with ``### TO MEND``; the cell
+after it is the mended code, between the two marks, and goes away as a whole. In the text,
+``{rubric name}`` becomes the question's rubric, ``{points}`` and ``{minutes}`` the sums over all
+questions.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 from .parts import Part
 from .rubric import Question
 
-BEGIN, INSTEAD, END = "### BEGIN SOLUTION", "### INSTEAD", "### END SOLUTION"
+BEGIN, END, MEND = "### BEGIN SOLUTION", "### END SOLUTION", "### TO MEND"
 STUB = 'raise NotImplementedError("your turn")'
 CHECK = re.compile(r'tl\.check\("(\w+)\.(\w+)", (\w+)\)')
 
@@ -41,25 +42,41 @@ def without_solution(source: str) -> str:
         SourceError: a mark without its partner.
     """
     lines: list[str] = []
-    state, kept = "outside", []
+    inside = False
     for line in source.splitlines():
         mark, indent = line.strip(), line[: len(line) - len(line.lstrip())]
-        if mark == BEGIN and state == "outside":
-            state, kept, start = "inside", [], indent
-        elif mark == INSTEAD and state == "inside":
-            state = "instead"
-        elif mark == END and state != "outside":
-            lines += kept or [start + STUB]
-            state = "outside"
-        elif mark in (BEGIN, INSTEAD, END):
-            raise SourceError(f"the mark {mark!r} stands where none belongs, in:\n{source}")
-        elif state == "outside":
+        if mark in (BEGIN, END):
+            if inside == (mark == BEGIN):
+                raise SourceError(f"the mark {mark!r} stands where none belongs, in:\n{source}")
+            inside = mark == BEGIN
+            lines += [indent + STUB] if inside else []
+        elif not inside:
             lines.append(line)
-        elif state == "instead":
-            kept.append(re.sub(r"^(\s*)# ?", r"\1", line))
-    if state != "outside":
+    if inside:
         raise SourceError(f"a solution does not end, in:\n{source}")
     return "\n".join(lines)
+
+
+def without_mended(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The cells without those whose code students are to mend themselves.
+
+    Raises:
+        SourceError: code to mend that is not followed by the mended code.
+    """
+    kept: list[dict[str, Any]] = []
+    mending = False
+    for cell in cells:
+        if mending and not _is_solution(cell["source"]):
+            found = cell["source"]
+            raise SourceError(f"{MEND!r} needs the mended code in the next cell, not:\n{found}")
+        if not mending:
+            kept.append(cell)
+        mending = cell["cell_type"] == "code" and cell["source"].startswith(f"{MEND}\n")
+    return [{**cell, "source": cell["source"].removeprefix(f"{MEND}\n")} for cell in kept]
+
+
+def _is_solution(source: str) -> bool:
+    return source.startswith(f"{BEGIN}\n") and source.endswith(f"\n{END}")
 
 
 def rubric(question: Question) -> str:
@@ -110,6 +127,7 @@ def make(part: Part) -> Notebook:
     asked = [match[2] for cell in notebook["cells"] for match in CHECK.finditer(cell["source"])]
     if asked != list(part.questions):
         raise SourceError(f"{part.source} checks {asked}, its judge has {list(part.questions)}.")
+    notebook["cells"] = without_mended(notebook["cells"])
     stored = {}
     if part.release.is_file():
         stored = {cell["id"]: cell for cell in read(part.release)["cells"]}
@@ -175,9 +193,10 @@ def nbgrader(part: Part, folder: Path) -> Path:
             cell["source"] = f"{strict}\n{cell['source']}"
             about = _about(f"check_{match[2]}", grade=True)
             cell["metadata"]["nbgrader"] = about | {"points": part.questions[match[2]].points}
+        elif cell["source"].startswith(MEND):
+            cell["source"] = cell["source"].replace(MEND, "# Mend it in the cell below.", 1)
         elif BEGIN in cell["source"]:
             name = re.search(r"^(?:def|class) (\w+)", cell["source"], re.MULTILINE)[1]
-            cell["source"] = _nbgrader_marks(cell["source"])
             cell["metadata"]["nbgrader"] = _about(f"answer_{name}", solution=True)
     target = folder / "source" / part.name / "exercises.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -194,17 +213,3 @@ def _about(name: str, grade: bool = False, solution: bool = False) -> dict:
         "solution": solution,
         "task": False,
     }
-
-
-def _nbgrader_marks(source: str) -> str:
-    """nbgrader knows no INSTEAD: there the code to be mended stays above, as a comment."""
-    if INSTEAD not in source:
-        return source
-    given = "\n".join(f"# {line}".rstrip() for line in without_solution(source).splitlines())
-    solved = re.sub(rf"[ \t]*{INSTEAD}\n.*?(?=[ \t]*{END})", "", source, flags=re.DOTALL)
-    name = re.search(r"^(?:def|class) (\w+)", source, re.MULTILINE)[1]
-    return f"# The code to mend, for {name}:\n#\n{given}\n\n{BEGIN}\n{_unmarked(solved)}\n{END}"
-
-
-def _unmarked(source: str) -> str:
-    return "\n".join(x for x in source.splitlines() if x.strip() not in (BEGIN, INSTEAD, END))

@@ -162,6 +162,19 @@ def near(found: Tensor, wanted: Tensor | np.ndarray, tolerance: float = 1e-4) ->
     return found.shape == wanted.shape and bool(((found - wanted).abs() <= room).all())
 
 
+def same_state(seen: Seen, run: str, state: Mapping[str, Tensor]) -> bool:
+    """Whether the probe noted these weights, each as ``run.name``; whole numbers are passed over.
+
+    Raises:
+        Wrong: a weight is missing, or has another shape.
+    """
+    return all(
+        near(seen.tensor(f"{run}.{name}", value.shape, f"the model's {name}"), value, 1e-3)
+        for name, value in state.items()
+        if value.is_floating_point()
+    )
+
+
 def mark(question: Question, given: Given, seen: Seen) -> list[Mark]:
     """Judge one question, criterion by criterion.
 

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from ..rubric import Criterion, Given, Question, Seen, Wrong, near, unchanged
+from ..rubric import Criterion, Given, Question, Seen, Wrong, near, same_state, unchanged
 
 # --------------------------------------------------------------------------- shift_images
 
@@ -521,22 +521,14 @@ def _loop(given: Given, bug: str = "", epochs: int = EPOCHS) -> tuple[nn.Module,
     return model, curve
 
 
-def _same_state(seen: Seen, run: str, model: nn.Module) -> bool:
-    return all(
-        near(seen.tensor(f"{run}.{name}", value.shape, f"the model's {name}"), value, 1e-3)
-        for name, value in model.state_dict().items()
-        if value.is_floating_point()
-    )
-
-
 def _loop_steps(given: Given, seen: Seen) -> str | None:
     if error := seen.text("one.error"):
         return error
-    if _same_state(seen, "one", _loop(given, epochs=1)[0]):
+    if same_state(seen, "one", _loop(given, epochs=1)[0].state_dict()):
         return None
     if seen.tensor("one_augmented", ()).item() == 0:
         return "the training images are never augmented now."
-    if _same_state(seen, "one", _loop(given, "gradient", epochs=1)[0]):
+    if same_state(seen, "one", _loop(given, "gradient", epochs=1)[0].state_dict()):
         return "already in the first epoch, every step but the first goes wrong."
     return "after one epoch the weights are not those of a right loop with the same batches."
 
@@ -544,9 +536,9 @@ def _loop_steps(given: Given, seen: Seen) -> str | None:
 def _loop_epochs(given: Given, seen: Seen) -> str | None:
     if error := seen.text("all.error"):
         return error
-    if _same_state(seen, "all", _loop(given)[0]):
+    if same_state(seen, "all", _loop(given)[0].state_dict()):
         return None
-    if _same_state(seen, "all", _loop(given, "mode")[0]):
+    if same_state(seen, "all", _loop(given, "mode")[0].state_dict()):
         return "the first epoch is right, the later ones are not: the layers behave differently."
     return "the first epoch is right, the later ones are not."
 

@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from ..rubric import Criterion, Given, Question, Seen, Wrong, near, unchanged
+from ..rubric import Criterion, Given, Question, Seen, Wrong, near, same_state, unchanged
 
 Array = np.ndarray
 
@@ -639,8 +639,10 @@ def _tune_given(rng: np.random.Generator) -> Given:
     }
 
 
-def _tuned(given: Given, epochs: int, batch: int, bug: str = "") -> dict[str, Tensor]:
-    """The weights and losses of the loop that is asked for, or of one with a bug."""
+def _tuned(
+    given: Given, epochs: int, batch: int, bug: str = ""
+) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    """Weights, and losses by batch and by image, of the right loop or of one with a bug."""
     model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)).double()
     t = {key: torch.from_numpy(value) for key, value in given.items() if value.ndim}
     with torch.no_grad():
@@ -668,19 +670,9 @@ def _tuned(given: Given, epochs: int, batch: int, bug: str = "") -> dict[str, Te
             step += 1
         losses.append(sum(loss for loss, _ in each) / len(each))
         weighted.append(sum(loss * n for loss, n in each) / len(t["x"]))
-    return {
-        "first": model[0].weight.detach(),
-        "last": model[2].weight.detach(),
-        "batches": torch.tensor(losses, dtype=torch.float64),
-        "examples": torch.tensor(weighted, dtype=torch.float64),
-    }
-
-
-def _same(seen: Seen, run: str, wanted: dict[str, Tensor]) -> bool:
-    return all(
-        near(seen.tensor(f"{run}_{key}", wanted[key].shape, "the weights"), wanted[key], 1e-3)
-        for key in ("first", "last")
-    )
+    weights = {"first": model[0].weight.detach(), "last": model[2].weight.detach()}
+    by_batch, by_image = (torch.tensor(each, dtype=torch.float64) for each in (losses, weighted))
+    return weights, by_batch, by_image
 
 
 def _tune_head(given: Given, seen: Seen) -> str | None:
@@ -689,11 +681,11 @@ def _tune_head(given: Given, seen: Seen) -> str | None:
     if not seen.tensor("one_replaced", ()).item():
         return "the model does not end in the new head."
     one = (1, len(given["x"]))
-    if _same(seen, "one", _tuned(given, *one)):
+    if same_state(seen, "one", _tuned(given, *one)[0]):
         return None
-    if _same(seen, "one", _tuned(given, *one, "head")):
+    if same_state(seen, "one", _tuned(given, *one, "head")[0]):
         return "after one step over all images, the body has learned and the head has not."
-    if _same(seen, "one", _tuned(given, *one, "body")):
+    if same_state(seen, "one", _tuned(given, *one, "body")[0]):
         return "only the head learns; all of the model should."
     return "after one step over all images the weights are not those of a right loop."
 
@@ -702,22 +694,22 @@ def _tune_schedule(given: Given, seen: Seen) -> str | None:
     if error := seen.text("all.error"):
         return error
     run = (3, int(given["batch"]))
-    if _same(seen, "all", _tuned(given, *run)):
+    if same_state(seen, "all", _tuned(given, *run)[0]):
         return None
-    if any(_same(seen, "all", _tuned(given, *run, bug)) for bug in ("epoch", "epochs")):
+    if any(same_state(seen, "all", _tuned(given, *run, bug)[0]) for bug in ("epoch", "epochs")):
         return "the rate stays the same through an epoch."
-    if _same(seen, "all", _tuned(given, *run, "constant")):
+    if same_state(seen, "all", _tuned(given, *run, "constant")[0]):
         return "the rate never changes."
     return "the first step is right, and the later ones are not."
 
 
 def _tune_losses(given: Given, seen: Seen) -> str | None:
-    run = _tuned(given, 3, int(given["batch"]))
+    _, by_batch, by_image = _tuned(given, 3, int(given["batch"]))
     found = seen.tensor("curve", (3,), "the list of losses")
-    if near(found, run["examples"], 1e-3):
+    if near(found, by_image, 1e-3):
         return None
     # Whatever else is wrong with the steps, the mean over batches is known by itself.
-    if near(found, run["batches"], 1e-3):
+    if near(found, by_batch, 1e-3):
         return "an image of the last, smaller batch counts for more than the others."
     return "the losses are not the means over the images of each epoch."
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..rubric import Criterion, Given, Question, Seen, Wrong, near, unchanged
+from ..rubric import Criterion, Given, Question, Seen, Wrong, near, same_state, unchanged
 
 Array = np.ndarray
 
@@ -636,28 +636,21 @@ def _kept(
             model.eval()
         with torch.no_grad():
             losses.append(nn.functional.cross_entropy(model(x_val), t["y_val"]).item())
-        states.append({k: v.clone() for k, v in model.state_dict().items()})
+        weights = {k: v.clone() for k, v in model.state_dict().items() if "running" not in k}
+        states.append(weights)
     return states, losses
-
-
-def _holds(seen: Seen, run: str, state: dict[str, Tensor]) -> bool:
-    return all(
-        near(seen.tensor(f"{run}.{name}", value.shape, f"the model's {name}"), value, 1e-3)
-        for name, value in state.items()
-        if value.is_floating_point() and "running" not in name
-    )
 
 
 def _keep_steps(given: Given, seen: Seen) -> str | None:
     if error := seen.text("one.error"):
         return error
-    if _holds(seen, "one", _kept(given, epochs=1)[0][-1]):
+    if same_state(seen, "one", _kept(given, epochs=1)[0][-1]):
         return None
-    if _holds(seen, "one", _kept(given, "all", 1)[0][-1]):
+    if same_state(seen, "one", _kept(given, "all", 1)[0][-1]):
         return "something decays in the first epoch that should not."
-    if _holds(seen, "one", _kept(given, "biases", 1)[0][-1]):
+    if same_state(seen, "one", _kept(given, "biases", 1)[0][-1]):
         return "the biases are spared, and something else decays that should not."
-    if _holds(seen, "one", _kept(given, "none", 1)[0][-1]):
+    if same_state(seen, "one", _kept(given, "none", 1)[0][-1]):
         return "nothing decays any more."
     return "after one epoch the weights are not those of a right loop with the same batches."
 
@@ -680,9 +673,9 @@ def _keep_best(given: Given, seen: Seen) -> str | None:
     states, losses = _kept(given)
     found = seen.tensor("curve", (len(losses),), "the list of losses")
     best = int(found.argmin())
-    if _holds(seen, "all", states[best]):
+    if same_state(seen, "all", states[best]):
         return None
-    if _holds(seen, "all", states[-1]):
+    if same_state(seen, "all", states[-1]):
         return "in the end the model holds the weights of the last epoch."
     return "in the end the model does not hold the weights of its best epoch."
 

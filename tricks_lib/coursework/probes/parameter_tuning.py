@@ -120,7 +120,7 @@ def fine_tune(answer, given, see):
             head.bias.zero_()
         losses = see.call(run, answer, model, head, train, num_epochs, batch_size, given["lr"])
         see.note(f"{run}_replaced", torch.tensor(model[-1] is head))
-        see.note(f"{run}_first", model[0].weight)
-        see.note(f"{run}_last", head.weight)
+        see.note(f"{run}.first", model[0].weight)
+        see.note(f"{run}.last", head.weight)
     if isinstance(losses, list | tuple):
         see.call("curve", torch.tensor, [float(a) for a in losses], dtype=torch.float64)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import inspect
 import math
+import pkgutil
 from functools import partial
 
 import matplotlib.pyplot as plt
@@ -16,6 +19,7 @@ from torch import nn
 
 import tricks_lib as tl
 from tricks_lib import claims, probes
+from tricks_lib import questions as question_pages
 
 PARTS = ("train", "val", "test")
 SMALL = partial(tl.digits, n_train=128, n_val=50, n_test=100)
@@ -404,6 +408,24 @@ def test_plots_draw_what_they_are_given(study, monkeypatch):
     tl.plots.curves(study, ax=axes)
     assert len(shown) == 6 and axes.lines
     plt.close("all")
+
+
+def questions():
+    """Every question of every page, as ``page.question``."""
+    for module in pkgutil.iter_modules(question_pages.__path__):
+        page = importlib.import_module(f"tricks_lib.questions.{module.name}")
+        for name, function in inspect.getmembers(page, inspect.isfunction):
+            if function.__module__ == page.__name__ and not name.startswith("_"):
+                yield f"{module.name}.{name}"
+
+
+@pytest.mark.parametrize("question", questions())
+def test_a_stub_is_not_answered_yet(question, capsys):
+    def stub(*_, **__):
+        raise NotImplementedError("your turn")
+
+    tl.check(question, stub)
+    assert capsys.readouterr().out == f"{question}: not answered yet.\n"
 
 
 def test_check_tells_right_wrong_and_unanswered_apart(capsys, monkeypatch):

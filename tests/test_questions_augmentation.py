@@ -109,19 +109,6 @@ def test_the_messages_differ():
         assert len({judge(answer) for answer in wrong.values()}) >= len(wrong) - 1
 
 
-def test_an_exercise_that_was_not_done_says_so(capsys):
-    def flip_some(x, p):
-        raise NotImplementedError("your turn")
-
-    check("augmentation.flip_some", flip_some)
-    check("augmentation.erase", flip_some)
-    told = capsys.readouterr().out.splitlines()
-    assert told == [
-        "augmentation.flip_some: not answered yet.",
-        "augmentation.erase: not answered yet.",
-    ]
-
-
 def test_strict_mode_raises(monkeypatch):
     monkeypatch.setenv("TRICKS_STRICT", "1")
     check("augmentation.erase", right_erase)

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from tricks_lib import check
 from tricks_lib.questions import overfitting
 
 
@@ -117,12 +116,3 @@ def next_class(y, share, num_classes):
 def test_wrong_labels_tells_a_wrong_answer_why(wrong, message: str, seed: int) -> None:
     torch.manual_seed(seed)
     assert message in (overfitting.wrong_labels(wrong) or "")
-
-
-@pytest.mark.parametrize("question", ["gap", "wrong_labels"])
-def test_a_stub_is_not_answered_yet(question: str, capsys: pytest.CaptureFixture) -> None:
-    def stub(*arguments):
-        raise NotImplementedError("your turn")
-
-    check(f"overfitting.{question}", stub)
-    assert "not answered yet" in capsys.readouterr().out

@@ -251,6 +251,19 @@ def test_environment_variables_shift_and_cap_the_seeds(monkeypatch):
     assert list(table["seed"]) == [2000, 2001, 2002]
 
 
+def test_a_quick_look_tunes_on_one_seed(monkeypatch):
+    seen = []
+
+    def note(data, lr):
+        seen.append((lr, data.seed))
+        return {"val_accuracy": lr}
+
+    monkeypatch.setenv("TRICKS_SEEDS", "2")
+    found = tl.sweep({"a": note}, SMALL, {"lr": [0.1, 0.2]}, seeds=3, workers=1)
+    assert len(seen) == 2 and len({seed for _, seed in seen}) == 1
+    assert found.best == {"a": {"lr": 0.2}}
+
+
 def test_a_diverged_arm_does_not_stop_the_study():
     arms = {"calm": train, "wild": partial(train, lr=1e30)}
     table = tl.compare(arms, SMALL, seeds=2, workers=1).table

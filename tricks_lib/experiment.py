@@ -242,7 +242,7 @@ def sweep(
         arms: name to function of ``(data, **settings)``.
         data: makes the data of one seed, as in ``compare``.
         grid: setting to values, such as ``{"lr": [0.01, 0.1, 1.0]}``; all combinations are tried.
-        seeds: runs per setting.
+        seeds: runs per setting; one if ``TRICKS_SEEDS`` asks for a quick look.
         metric: what to choose by; ``val_accuracy`` or another validation metric.
         higher_is_better: False for a loss.
         workers: as in ``compare``.
@@ -260,7 +260,10 @@ def sweep(
         for name, arm in arms.items()
         for i, setting in enumerate(settings)
     }
-    study = compare(trials, data, [_TUNING_OFFSET + s for s in _seeds(seeds)], workers=workers)
+    tuning = [_TUNING_OFFSET + s for s in _seeds(seeds)]
+    if "TRICKS_SEEDS" in os.environ:
+        tuning = tuning[:1]  # for a quick look one will do
+    study = compare(trials, data, tuning, workers=workers)
     rows = [
         {"arm": name, **setting, metric: study.values(f"{name} {i}", metric).mean()}
         for name in arms

@@ -29,7 +29,7 @@ book: $(READY)
 	$(BIN)/python -m book.build
 
 test: $(READY)
-	$(NB_ENV) $(BIN)/python -m pytest -n auto --nbval --nbval-current-env --nbval-cell-timeout=600 chapters tests
+	$(NB_ENV) $(BIN)/python -m pytest -n auto --nbval --alone --nbval-cell-timeout=600 chapters tests
 
 notebooks: $(READY)
 	$(NB_ENV) $(BIN)/python -m book.notebooks run $(NB)

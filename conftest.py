@@ -1,3 +1,3 @@
-"""pytest reads this first, wherever it is pointed: notebooks compare by the rules of one module."""
+"""pytest reads this first, wherever it is pointed: how notebooks compare and how they run alone."""
 
-pytest_plugins = ["tests.notebook_rules"]
+pytest_plugins = ["tests.notebook_rules", "tests.alone"]

@@ -26,15 +26,13 @@ from typing import Any
 
 import pytest
 from nbval.plugin import IPyNbCell
-from xdist.scheduler import LoadScopeScheduling
+from xdist.scheduler import LoadFileScheduling
 
 from book.notebooks import FIXED_ENV
 from book.records import MIME as CLAIM_MIME
 
 MEASURED = ("effect", "interval", "detectable")
 NOT_COMPARED = ("versions", "device")
-# Files whose tests are long and need nothing of each other: any worker may take any of them.
-SPREAD = ("tests/test_colab.py",)
 TEXT_MIMES = ("text/plain", "text/html", "text/markdown")
 TOLERANCE_TAG = re.compile(r"nbval-([ar]tol)=(.+)")
 # A number with a decimal point or an exponent, and not a part of a version such as 2.15.0.
@@ -43,7 +41,7 @@ FLOAT = re.compile(r"(?<![\w.])([-+\u2212]?(?:\d+\.\d+(?:[eE][-+]?\d+)?|\d+[eE][
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give the notebooks' kernels the environment that the stored outputs were made in."""
-    if config.option.nbval:
+    if config.option.nbval or config.option.nbval_lax:
         os.environ.update(FIXED_ENV)
         os.environ.setdefault("TRICKS_DEVICE", "cpu")
         os.environ.pop("TRICKS_SEED", None)
@@ -52,17 +50,10 @@ def pytest_configure(config: pytest.Config) -> None:
             os.environ.setdefault("TRICKS_WORKERS", "1")
 
 
-class ByFile(LoadScopeScheduling):
-    """A file's tests stay on one worker, as a notebook's cells must; see SPREAD."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return nodeid if nodeid.startswith(SPREAD) else nodeid.split("::", 1)[0]
-
-
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
-    """Used by every ``pytest -n``, whatever ``--dist`` says."""
-    return ByFile(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """A file's tests stay on one worker, as a notebook's cells must, whatever ``--dist`` says."""
+    return LoadFileScheduling(config, log)
 
 
 # ------------------------------------------------------------------------------- claims

@@ -140,7 +140,7 @@ def test_nbval_catches_what_matters(name: str, content: dict[str, bool]) -> None
 
 def test_rules_are_loaded_everywhere(pytestconfig: pytest.Config) -> None:
     # `pytest --nbval chapters` must compare by the same rules as the tests here.
-    assert 'pytest_plugins = ["tests.notebook_rules"]' in (ROOT / "conftest.py").read_text()
+    assert 'pytest_plugins = ["tests.notebook_rules", ' in (ROOT / "conftest.py").read_text()
     assert pytestconfig.pluginmanager.has_plugin("tests.notebook_rules")
 
 

@@ -1,13 +1,12 @@
 """Coursework: right answers keep every point, wrong ones lose theirs, and nothing escapes.
 
-Most of it calls probe and judge directly, which is cheap. The sandbox is tested on one part, with
-submissions that each misbehave in many questions at once. Without bubblewrap those tests are
-skipped, unless TRICKS_REQUIRE_SANDBOX=1 turns that into a failure.
+Most of it calls probe and judge directly, which is cheap. The sandbox has its own tests, in
+test_coursework_zoo.py. Without bubblewrap those are skipped, unless TRICKS_REQUIRE_SANDBOX=1 turns
+that into a failure.
 """
 
 from __future__ import annotations
 
-import csv
 import importlib
 import importlib.util
 import io
@@ -25,13 +24,23 @@ import pytest
 import torch
 
 import tricks_lib as tl
+from tests.coursework_helpers import (
+    FOUND,
+    PARTS,
+    answers,
+    defined,
+    marks,
+    need_sandbox,
+    notebook_of,
+    packed,
+    rows,
+    zip_of,
+)
 from tests.page_rules import CONFIG, ROOT, TRICK_PARTS
-from tricks_lib.coursework import grade, parts, release, rubric, sandbox, selfcheck, submissions
+from tricks_lib.coursework import release, rubric, sandbox, selfcheck, submissions
 from tricks_lib.coursework.__main__ import main
 from tricks_lib.coursework.runner import Definitions, Observer, cells_of, plain
 
-PARTS = parts.names()
-FOUND = {name: parts.find(name) for name in PARTS}
 QUESTIONS = [(part, name) for part in PARTS for name in FOUND[part].questions]
 ANSWERS = {name: importlib.import_module(f"tests.coursework_answers.{name}") for name in PARTS}
 GRADING_SEEDS = 200
@@ -52,30 +61,6 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def defined(path: Path) -> dict:
-    """The functions and classes of a notebook, taken from it as the grader takes them."""
-    return Definitions(cells_of(path.read_text(encoding="utf-8"))).run()
-
-
-def marks(part: str, name: str, answer: object, seed: int) -> list[rubric.Mark]:
-    """Probe and judge one answer in this process, as the grader does across its sandbox."""
-    question = FOUND[part].questions[name]
-    probe = importlib.import_module(f"tricks_lib.coursework.probes.{part}")
-    given = selfcheck.draw(question, seed)
-    see = Observer(1000 + seed)
-    try:
-        getattr(probe, name)(answer, selfcheck.inputs(given), see)
-    except Exception as error:
-        see._error("probe", error)
-    if see.unanswered:
-        return [rubric.Mark(c.text, 0, c.points, "not answered.") for c in question.rubric]
-    return rubric.mark(question, given, rubric.Seen(rubric.unpack(packed(see.arrays))))
-
-
-def packed(arrays: dict) -> bytes:
-    return grade._pack({k: v for k, v in arrays.items() if v.dtype.kind in "biufU"})
-
-
 # ------------------------------------------------------------------ answers, right and wrong
 
 
@@ -85,8 +70,8 @@ def test_every_part_has_answers() -> None:
         assert list(ANSWERS[part].WRONG) == list(FOUND[part].questions)
         assert list(ANSWERS[part].ALSO_RIGHT) == list(FOUND[part].questions)
         assert 6 <= len(FOUND[part].questions) <= 8
-        for answers in ANSWERS[part].WRONG.values():
-            assert len(answers) >= 3
+        for wrong in ANSWERS[part].WRONG.values():
+            assert len(wrong) >= 3
 
 
 @pytest.mark.parametrize(("part", "name"), QUESTIONS)
@@ -349,14 +334,6 @@ def test_solutions_are_kept_from_the_site() -> None:
 # -------------------------------------------------------------- what is taken from a notebook
 
 
-def notebook_of(*sources: str, **metadata: object) -> bytes:
-    cells = [
-        {"cell_type": "code", "source": s, "metadata": {}, "outputs": [], "execution_count": None}
-        for s in sources
-    ]
-    return json.dumps({"cells": cells, "nbformat": 4, "nbformat_minor": 5, **metadata}).encode()
-
-
 def taken(*sources: str) -> dict:
     return Definitions(cells_of(notebook_of(*sources).decode())).run()
 
@@ -476,13 +453,6 @@ def put(folder: Path, *names: str) -> Path:
     return folder
 
 
-def zip_of(folder: Path, target: Path) -> Path:
-    with zipfile.ZipFile(target, "w") as archive:
-        for path in sorted(folder.rglob("*")):
-            archive.write(path, path.relative_to(folder))
-    return target
-
-
 LAYOUTS = {
     "files": (["ada.ipynb", "bob.ipynb"], ["ada", "bob"]),
     "folders": (["ada/x.ipynb", "bob/deep/down/x.ipynb"], ["ada", "bob"]),
@@ -567,14 +537,9 @@ def test_no_submissions_is_said(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------ the sandbox
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def bwrap() -> None:
-    """Skip, or fail where it is required, if the sandbox does not work here."""
-    try:
-        sandbox.find()
-    except sandbox.SandboxError as error:
-        required = os.environ.get("TRICKS_REQUIRE_SANDBOX")
-        (pytest.fail if required else pytest.skip)(str(error))
+    need_sandbox()
 
 
 def test_without_a_sandbox_nothing_is_graded(tmp_path: Path, monkeypatch, capsys) -> None:
@@ -583,203 +548,6 @@ def test_without_a_sandbox_nothing_is_graded(tmp_path: Path, monkeypatch, capsys
     table = tmp_path / "grades.csv"
     assert main(["grade", PARTS[0], str(folder), "-o", str(table)]) == 2
     assert "nothing was graded" in capsys.readouterr().err and not table.exists()
-
-
-def answers(part: str) -> dict[str, str]:
-    """The source of each right answer."""
-    cells = cells_of(FOUND[part].source.read_text(encoding="utf-8"))
-    found = {}
-    for cell in cells:
-        if match := re.search(r"^(?:def|class) (\w+)", cell, re.MULTILINE):
-            found[match[1]] = cell
-    return found
-
-
-ZOO_PART = "data_processing"
-IMPORTS = "import torch\nfrom torch import nn\nimport tricks_lib as tl"
-# One function each; what it does, it does when it is called.
-DISASTERS = {
-    "shift_images": "def shift_images(*a):\n    while True:\n        pass",
-    "random_flip": "import os\ndef random_flip(*a):\n    os._exit(0)",
-    "min_max": "import ctypes\ndef min_max(*a):\n    ctypes.string_at(0)",
-    "standardise_channels": (
-        "def standardise_channels(*a):\n    hoard = []\n    while True:\n"
-        "        hoard.append(bytearray(2**28))"
-    ),
-    "norm_two_steps": (
-        "def norm_two_steps(x, gamma, beta, eps):\n    n = 0\n    while True:\n"
-        "        for place in ('/tmp', '/dev/shm', '/job', '.', '/'):\n            try:\n"
-        "                with open(f'{place}/{n}', 'wb') as f:\n"
-        "                    while True: f.write(bytes(2**20))\n"
-        "            except OSError: pass\n        n += 1\n"
-        "        if n > 20: raise OSError('disk is full')"
-    ),
-    "CumulativeNorm": (  # as many sleepers as it can get
-        "import os, time\nclass CumulativeNorm:\n    def __init__(self, units):\n"
-        "        while os.fork(): pass\n        time.sleep(1000)"
-    ),
-}
-MISCHIEF = {
-    "shift_images": (
-        "import socket\ndef shift_images(x, right, down):\n"
-        "    socket.create_connection(('1.1.1.1', 53), 2)\n    return right_answer(x, right, down)"
-    ),
-    "random_flip": "",  # see READS
-    "min_max": (  # forges the frames of every question, on whatever is open
-        "import os, json, struct\ndef min_max(a, b):\n"
-        "    head = json.dumps(['min_max', 'ok', 4])\n"
-        "    frame = b'seen' + struct.pack('>I', len(head)) + head.encode() + b'full'\n"
-        "    for fd in range(3, 50):\n        try: os.write(fd, frame)\n"
-        "        except OSError: pass\n"
-        "    return a, b"
-    ),
-    "standardise_channels": (  # makes every comparison come out true, where it can reach
-        "import numpy as np\ndef standardise_channels(a, b):\n"
-        "    torch.allclose = torch.equal = np.allclose = np.array_equal = lambda *x, **y: True\n"
-        "    torch.Tensor.__eq__ = torch.Tensor.__le__ = lambda *x: torch.ones(()).bool()\n"
-        "    np.isclose = lambda *x, **y: np.array(True)\n    return a, b"
-    ),
-    "norm_two_steps": "",  # see hard_coded()
-    "CumulativeNorm": (
-        "import os, signal\nclass CumulativeNorm:\n    def __init__(self, units):\n"
-        "        os.kill(os.getppid(), signal.SIGKILL)"
-    ),
-    "decide": "import sys\ndef decide(*a):\n    sys.exit()",
-}
-READS = """
-import glob, importlib, os
-def random_flip(x, y, safe):
-    library = tl.__path__[0]
-    found = glob.glob(library + '/../**/_solutions/**', recursive=True)
-    found += glob.glob(library + '/coursework/judges/*') + glob.glob(library + '/../chapters/*')
-    found += [key for key in os.environ if 'TRICKS_SECRET' in key]
-    try:
-        found.append(importlib.import_module('tricks_lib.coursework.judges.data_processing'))
-    except ImportError:
-        raise ValueError(f'{len(found)} secrets, root {os.getuid() == 0}')
-"""
-
-
-def hard_coded() -> str:
-    """An answer that learnt the public case by heart."""
-    question = FOUND[ZOO_PART].questions["norm_two_steps"]
-    given = selfcheck.draw(question, selfcheck.PUBLIC_SEED)
-    with torch.no_grad():
-        right = defined(FOUND[ZOO_PART].source)["norm_two_steps"](
-            *(torch.from_numpy(given[key]) for key in ("x", "gamma", "beta")), 0.1
-        )
-    return f"def norm_two_steps(x, gamma, beta, eps):\n    return torch.tensor({right.tolist()})"
-
-
-def zoo(folder: Path) -> dict[str, list[int] | None]:
-    """Write every kind of submission; the points that each must get, question by question."""
-    right = answers(ZOO_PART)
-    questions = FOUND[ZOO_PART].questions
-    full = [question.points for question in questions.values()]
-    checks = [f'tl.check("{ZOO_PART}.{name}", {name})' for name in questions]
-    blank = cells_of(FOUND[ZOO_PART].release.read_text(encoding="utf-8"))
-    stubs = [cell for cell in blank if release.STUB in cell]
-    colab = {"colab": {"provenance": []}, "accelerator": "GPU"}
-    folder.mkdir(parents=True)
-
-    def write(name: str, *sources: str, **metadata: object) -> None:
-        (folder / f"{name}.ipynb").write_bytes(notebook_of(*sources, **metadata))
-
-    write(
-        "honest_colab",
-        "from google.colab import drive\ndrive.mount('/content/drive')",
-        "!pip install -q einops\n%matplotlib inline",
-        IMPORTS,
-        *right.values(),  # all checks deleted
-        metadata=colab,
-    )
-    bare = [{"cell_type": "code", "source": s.splitlines(True)} for s in (IMPORTS, *right.values())]
-    twice = [cell for cell in bare for _ in range(2)]
-    extra = ["def broken(:", "while True:\n    pass", "x = input()", *stubs, *checks[:2]]
-    twice += [{"cell_type": "code", "source": source} for source in extra]
-    twice.append({"cell_type": "code", "source": "assert False, 'an edited check'"})
-    (folder / "honest_messy.ipynb").write_text(json.dumps({"cells": twice}))
-    disasters = {**right, **DISASTERS}
-    write("disasters", IMPORTS, *disasters.values())
-    mischief = {**right, **MISCHIEF, "norm_two_steps": hard_coded(), "random_flip": READS}
-    write("mischief", IMPORTS, *mischief.values())
-    (folder / "text.ipynb").write_text("I could not save it, sorry.")
-    (folder / "link.ipynb").symlink_to(FOUND[ZOO_PART].source)
-    return {
-        "honest_colab": full,
-        "honest_messy": full,
-        "disasters": [0 if name in DISASTERS else questions[name].points for name in questions],
-        "mischief": [0 if name in MISCHIEF else questions[name].points for name in questions],
-        "text": [0] * len(full),
-        "link": [0] * len(full),
-    }
-
-
-@pytest.fixture(scope="module")
-def graded(bwrap, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
-    """The zoo, graded once by the command line."""
-    folder = tmp_path_factory.mktemp("zoo")
-    expected = zoo(folder / "submissions")
-    place = zip_of(folder / "submissions", folder / "export.zip")
-    with zipfile.ZipFile(place) as archive:
-        keep = {n: archive.read(n) for n in archive.namelist() if n != "link.ipynb"}
-    with zipfile.ZipFile(place, "w") as archive:
-        for name, data in keep.items():
-            archive.writestr(f"export/{name}", data)
-        link = zipfile.ZipInfo("export/link.ipynb")
-        link.external_attr = 0o120777 << 16
-        archive.writestr(link, str(FOUND[ZOO_PART].source))
-    command = [sys.executable, "-m", "tricks_lib.coursework", "grade", ZOO_PART, str(place)]
-    command += ["-o", str(folder / "grades.csv"), "--seed", "11", "--limit", "3", "--mem", "1"]
-    environment = {**os.environ, "TRICKS_SECRET": "1"}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder, expected
-
-
-def rows(table: Path) -> dict[str, dict[str, str]]:
-    with table.open(newline="") as file:
-        return {row["student"]: row for row in csv.DictReader(file)}
-
-
-ANIMALS = ["honest_colab", "honest_messy", "disasters", "mischief", "text", "link"]
-
-
-@pytest.mark.parametrize("who", ANIMALS)
-def test_zoo_in_the_sandbox(graded, who: str) -> None:
-    folder, expected = graded
-    row = rows(folder / "grades.csv")[who]
-    found = [int(row[name]) for name in FOUND[ZOO_PART].questions]
-    told = (folder / "grades_feedback" / f"{who}.md").read_text(encoding="utf-8")
-    assert found == expected[who], told
-    assert int(row["total"]) == sum(found)
-    status = {"text": "unreadable: is not a notebook", "link": "unreadable: is a link"}
-    assert row["status"].startswith(status.get(who, "ok"))
-
-
-def test_sandbox_feedback_says_what_happened(graded) -> None:
-    folder, _ = graded
-    said = {path.stem: path.read_text(encoding="utf-8") for path in folder.rglob("*.md")}
-    for words in (
-        "took more than 3 seconds",
-        "ended Python itself",
-        "crashed Python itself (SIGSEGV)",
-        "MemoryError",
-        "disk is full",
-        "Resource temporarily unavailable",
-    ):
-        assert words in said["disasters"], said["disasters"]
-    for words in ("Network is unreachable", "SystemExit", "ended the sandbox"):
-        assert words in said["mischief"], said["mischief"]
-    assert "ValueError: 0 secrets, root False" in said["mischief"], said["mischief"]
-    assert "code cell" in said["honest_messy"] and "SyntaxError" in said["honest_messy"]
-
-
-def test_sandbox_summary(graded) -> None:
-    folder, _ = graded
-    text = (folder / "grades_summary.txt").read_text(encoding="utf-8")
-    assert "6 submissions, seed 11" in text and "Distribution" in text
-    assert "Questions, those that most failed first" in text
 
 
 # ------------------------------------------------- batches, with a cheap stand-in for the sandbox

@@ -1,0 +1,82 @@
+"""What the tests of coursework share: the parts, their answers, and notebooks made for a test."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import json
+import os
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tricks_lib.coursework import grade, parts, rubric, sandbox, selfcheck
+from tricks_lib.coursework.runner import Definitions, Observer, cells_of
+
+PARTS = parts.names()
+FOUND = {name: parts.find(name) for name in PARTS}
+
+
+def defined(path: Path) -> dict:
+    """The functions and classes of a notebook, taken from it as the grader takes them."""
+    return Definitions(cells_of(path.read_text(encoding="utf-8"))).run()
+
+
+def marks(part: str, name: str, answer: object, seed: int) -> list[rubric.Mark]:
+    """Probe and judge one answer in this process, as the grader does across its sandbox."""
+    question = FOUND[part].questions[name]
+    probe = importlib.import_module(f"tricks_lib.coursework.probes.{part}")
+    given = selfcheck.draw(question, seed)
+    see = Observer(1000 + seed)
+    try:
+        getattr(probe, name)(answer, selfcheck.inputs(given), see)
+    except Exception as error:
+        see._error("probe", error)
+    if see.unanswered:
+        return [rubric.Mark(c.text, 0, c.points, "not answered.") for c in question.rubric]
+    return rubric.mark(question, given, rubric.Seen(rubric.unpack(packed(see.arrays))))
+
+
+def packed(arrays: dict) -> bytes:
+    return grade._pack({k: v for k, v in arrays.items() if v.dtype.kind in "biufU"})
+
+
+def notebook_of(*sources: str, **metadata: object) -> bytes:
+    cells = [
+        {"cell_type": "code", "source": s, "metadata": {}, "outputs": [], "execution_count": None}
+        for s in sources
+    ]
+    return json.dumps({"cells": cells, "nbformat": 4, "nbformat_minor": 5, **metadata}).encode()
+
+
+def zip_of(folder: Path, target: Path) -> Path:
+    with zipfile.ZipFile(target, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, path.relative_to(folder))
+    return target
+
+
+def answers(part: str) -> dict[str, str]:
+    """The source of each right answer."""
+    cells = cells_of(FOUND[part].source.read_text(encoding="utf-8"))
+    found = {}
+    for cell in cells:
+        if match := re.search(r"^(?:def|class) (\w+)", cell, re.MULTILINE):
+            found[match[1]] = cell
+    return found
+
+
+def rows(table: Path) -> dict[str, dict[str, str]]:
+    with table.open(newline="") as file:
+        return {row["student"]: row for row in csv.DictReader(file)}
+
+
+def need_sandbox() -> None:
+    """Skip, or fail where it is required, if the sandbox does not work here."""
+    try:
+        sandbox.find()
+    except sandbox.SandboxError as error:
+        required = os.environ.get("TRICKS_REQUIRE_SANDBOX")
+        (pytest.fail if required else pytest.skip)(str(error))

@@ -33,6 +33,7 @@ from book.records import MIME as CLAIM_MIME
 
 MEASURED = ("effect", "interval", "detectable")
 NOT_COMPARED = ("versions", "device")
+LONGEST = ("tests/test_site.py", "tests/test_coursework_zoo.py", "tests/test_coursework.py")
 TEXT_MIMES = ("text/plain", "text/html", "text/markdown")
 TOLERANCE_TAG = re.compile(r"nbval-([ar]tol)=(.+)")
 # A number with a decimal point or an exponent, and not a part of a version such as 2.15.0.
@@ -50,9 +51,16 @@ def pytest_configure(config: pytest.Config) -> None:
             os.environ.setdefault("TRICKS_WORKERS", "1")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files come first, so that no worker is left alone with one at the end."""
+    longest = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: longest.get(item.nodeid.split("::", 1)[0], len(LONGEST)))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
     """A file's tests stay on one worker, as a notebook's cells must, whatever ``--dist`` says."""
+    config.option.loadscopereorder = False  # that would put files with many tests first
     return LoadFileScheduling(config, log)
 
 

@@ -49,15 +49,10 @@ class NotebookError(Exception):
 
 
 class _Kernels(KernelSpecManager):
-    """Whatever kernel a notebook names, run it with one given Python."""
-
-    def __init__(self, python: str) -> None:
-        super().__init__()
-        self._python = python
+    """Whatever kernel a notebook names, run it with the Python that runs this program."""
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        spec = ipykernel.kernelspec.get_kernel_dict()
-        return KernelSpec(**{**spec, "argv": [self._python, *spec["argv"][1:]]})
+        return KernelSpec(**ipykernel.kernelspec.get_kernel_dict())
 
 
 def find_notebooks(paths: Sequence[Path | str] = ()) -> list[Path]:
@@ -77,17 +72,10 @@ def find_notebooks(paths: Sequence[Path | str] = ()) -> list[Path]:
     return sorted(found)
 
 
-def execute(
-    path: Path,
-    extra_env: Mapping[str, str],
-    *,
-    keep_going: bool = False,
-    python: str = sys.executable,
-) -> NotebookNode:
+def execute(path: Path, extra_env: Mapping[str, str], *, keep_going: bool = False) -> NotebookNode:
     """Run one notebook in a fresh kernel, in its own folder, and give it back with its outputs.
 
     ``keep_going`` runs the cells after an error too and leaves the error among the outputs.
-    ``python`` is the interpreter of the kernel; by default, the one that runs this program.
 
     Raises:
         NotebookError: a cell raised, took too long, or the kernel died.
@@ -95,7 +83,7 @@ def execute(
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook,
-        km=AsyncKernelManager(kernel_name="python3", kernel_spec_manager=_Kernels(python)),
+        km=AsyncKernelManager(kernel_name="python3", kernel_spec_manager=_Kernels()),
         resources={"metadata": {"path": str(path.parent)}},
         timeout=CELL_TIMEOUT,
         record_timing=False,

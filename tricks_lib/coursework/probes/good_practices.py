@@ -69,7 +69,7 @@ def _clip(answer, given, max_norm, kind):
     gradients = torch.cat([p.grad.flatten() for p in parameters])
     if found is None:
         return gradients, torch.tensor(-1.0)
-    return gradients, torch.as_tensor(found).detach().to(torch.float64)
+    return gradients, torch.as_tensor(found, dtype=torch.float64).detach()
 
 
 def WeightAverage(answer, given, see):

@@ -15,29 +15,43 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-MIME = "application/vnd.tricks-lib.claim+json"
-HOLDS, NONE, OPPOSITE = VERDICTS = ("holds", "no detectable effect", "opposite")
-KINDS = ("claim", "placebo", "control")
+from tricks_lib import law
+from tricks_lib.claims import KINDS, anchor
+from tricks_lib.claims import RECORD_TYPE as MIME
+
 ID = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
 
 # What every record must have, and of which type.
+NUMBER = (int, float)
 FIELDS: dict[str, type | tuple[type, ...]] = {
     "id": str,
     "sentence": str,
     "source": str,
+    "place": str,
     "tested_by": list,
     "kind": str,
+    "headline": bool,
     "data": str,
+    "at": str,
+    "scale": str,
+    "conditions": dict,
     "metric": str,
     "direction": str,
     "arms": list,
-    "margin": (int, float),
-    "effect": (int, float),
+    "of": str,
+    "rate": bool,
+    "margin": NUMBER,
+    "reason": str,
+    "differences": list,
+    "effect": NUMBER,
     "interval": list,
-    "detectable": (int, float),
+    "confidence": NUMBER,
     "num_seeds": int,
     "seeds": list,
+    "diverged": list,
     "verdict": str,
+    "amended": str,
+    "recorded": (dict, type(None)),
     "versions": dict,
     "device": str,
 }
@@ -45,7 +59,12 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Found:
-    """A valid record and the page that it was found on, such as ``chapters/start/evidence``."""
+    """One measurement of a claim, and the page that it was found on.
+
+    Attributes:
+        record: the valid record.
+        docname: the page, such as ``chapters/start/evidence``.
+    """
 
     record: Mapping[str, Any]
     docname: str
@@ -67,14 +86,29 @@ class Found:
         return Path(self.docname).name
 
     @property
+    def key(self) -> str:
+        """What tells this measurement from all others: claim, data and what else differs."""
+        return " ".join(filter(None, [f"{self.id} on {self.data}", self.at]))
+
+    @property
     def anchor(self) -> str:
         """The ``id`` of the card in the page."""
-        return "claim-" + self.id.replace(".", "-")
+        return anchor(self.record)
 
     @property
     def css(self) -> str:
-        """The style class of the verdict: ``claim-no-detectable-effect``."""
+        """The style class of the verdict: ``claim-too-small-to-matter``."""
         return "claim-" + self.verdict.replace(" ", "-")
+
+    @property
+    def p_value(self) -> float | None:
+        """How easily chance would have given this verdict; None for an undecided claim."""
+        if self.verdict == law.UNDECIDED:
+            return None
+        r = self.record
+        return law.p_value(
+            r["differences"], r["margin"], r["direction"], r["verdict"], rate=r["rate"]
+        )
 
     @property
     def scaled(self) -> tuple[float, float, float]:
@@ -92,17 +126,6 @@ class Problem:
     message: str
 
 
-def verdict(effect: float, interval: Iterable[float], margin: float, direction: str) -> str:
-    """The law of the book: an interval clear of zero, and an effect large enough to matter."""
-    sign = 1 if direction == "higher" else -1
-    low, high = sorted(sign * value for value in interval)
-    if low > 0 and sign * effect >= margin:
-        return HOLDS
-    if high < 0 and -sign * effect >= margin:
-        return OPPOSITE
-    return NONE
-
-
 def check_record(record: Any) -> list[str]:
     """Say what is wrong with a record, a sentence each; an empty list for a good one."""
     if not isinstance(record, dict):
@@ -112,9 +135,14 @@ def check_record(record: Any) -> list[str]:
     wrong += [
         f"{name!r} has the wrong type, {type(record[name]).__name__}"
         for name, kind in FIELDS.items()
-        if name in record and (not isinstance(record[name], kind) or record[name] is True)
+        if name in record and not _is(record[name], kind)
     ]
     return wrong or _check_values(record)
+
+
+def _is(value: Any, kind: type | tuple[type, ...]) -> bool:
+    # To Python True is a number.
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
 def _check_values(record: dict[str, Any]) -> list[str]:
@@ -128,7 +156,8 @@ def _check_values(record: dict[str, Any]) -> list[str]:
     for name, allowed in (
         ("kind", KINDS),
         ("direction", ("higher", "lower")),
-        ("verdict", VERDICTS),
+        ("verdict", law.VERDICTS),
+        ("scale", ("made", "real", "full")),
     ):
         if record[name] not in allowed:
             wrong.append(f"{name!r} is {record[name]!r}, not one of {', '.join(allowed)}")
@@ -139,23 +168,42 @@ def _check_values(record: dict[str, Any]) -> list[str]:
         wrong.append("'arms' must name two: the trick and its baseline")
     if len(set(map(str, record["seeds"]))) != record["num_seeds"] or record["num_seeds"] < 2:
         wrong.append("'num_seeds' must count the seeds, all different, two at least")
-    numbers = [record["margin"], record["effect"], record["detectable"], *record["interval"]]
+    if len(record["differences"]) != record["num_seeds"]:
+        wrong.append("'differences' must hold one number a seed")
+    numbers = [record["margin"], record["effect"], *record["interval"], *record["differences"]]
     if len(record["interval"]) != 2 or not all(_finite(number) for number in numbers):
-        wrong.append("margin, effect, detectable and the two ends of interval must be finite")
-    if wrong:
-        return wrong
-    low, high = record["interval"]
-    if not low <= record["effect"] <= high:
-        wrong.append("the effect lies outside of its interval")
-    if record["margin"] <= 0:
+        wrong.append("margin, effect, differences and the two ends of interval must be finite")
+    elif record["margin"] <= 0:
         wrong.append("the margin must be above zero")
-    # The stored effect is rounded: right at the margin either verdict may follow from it.
-    allowed_verdicts = {
-        verdict(record["effect"] * scale, (low, high), record["margin"], record["direction"])
-        for scale in (0.999, 1.0, 1.001)
-    }
-    if not wrong and record["verdict"] not in allowed_verdicts:
+    return wrong or _check_judgement(record)
+
+
+def _check_judgement(record: dict[str, Any]) -> list[str]:
+    """Judge the raw differences again, by the library's own law."""
+    wrong = []
+    if record["confidence"] != law.CONFIDENCE:
+        wrong.append(f"its interval is one of {record['confidence']}, not of {law.CONFIDENCE}")
+    try:
+        found = law.interval(record["differences"], rate=record["rate"])
+    except ValueError as error:
+        return [*wrong, str(error)]
+    mean = sum(record["differences"]) / record["num_seeds"]
+    stored = [record["effect"], *record["interval"]]
+    if not all(
+        math.isclose(a, b, rel_tol=1e-3) for a, b in zip(stored, [mean, *found], strict=True)
+    ):
+        wrong.append("effect and interval do not follow from its differences")
+    if record["verdict"] != law.verdict(found, record["margin"], record["direction"]):
         wrong.append(f"the verdict {record['verdict']!r} does not follow from its numbers")
+    try:
+        own = law.margin(record["metric"], record["data"]).value
+    except KeyError:
+        own = None
+    if record["margin"] != own:
+        wrong.append(
+            f"its margin, {record['margin']}, is not that of the table for {record['metric']} "
+            f"on {record['data']}"
+        )
     return wrong
 
 
@@ -172,7 +220,12 @@ def stored_records(notebook: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def declared_ids(notebook: Mapping[str, Any]) -> Iterator[str]:
-    """The ids of all ``Claim(id="...")`` in the code cells of a notebook."""
+    """The ids of all claims that the code cells of a notebook declare.
+
+    They stand in ``Claim("page.slug", ...)``, or in ``say("slug", ...)`` where the notebook has
+    ``say = Claims("page", ...)`` or ``other = say.but(...)``.
+    """
+    makers: dict[str, str] = {}  # name of a Claims -> its page
     for cell in notebook["cells"]:
         if cell["cell_type"] != "code":
             continue
@@ -183,12 +236,39 @@ def declared_ids(notebook: Mapping[str, Any]) -> Iterator[str]:
             tree = ast.parse("\n".join(lines))
         except SyntaxError:
             continue  # a cell that shows a syntax error; it declares nothing
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and _name(node.func) == "Claim":
-                named = [word.value for word in node.keywords if word.arg == "id"]
-                for value in named or node.args[:1]:
-                    if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                        yield value.value
+        yield from ids_in(tree, makers)
+
+
+def ids_in(tree: ast.AST, makers: dict[str, str]) -> Iterator[str]:
+    """The ids that a piece of code declares; ``makers`` remembers the ``Claims`` found so far."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            page = _page_of(node.value, makers)
+            if page:
+                makers.update({t.id: page for t in node.targets if isinstance(t, ast.Name)})
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        slug = _first_text(node, "id")
+        if _name(node.func) == "Claim" and slug:
+            yield slug
+        elif _name(node.func) in makers and isinstance(node.func, ast.Name) and slug:
+            yield f"{makers[node.func.id]}.{slug}"
+
+
+def _page_of(call: ast.Call, makers: Mapping[str, str]) -> str:
+    """The page of ``Claims("page", ...)`` or of ``say.but(...)``; empty for other calls."""
+    if _name(call.func) == "Claims":
+        return _first_text(call, "page")
+    if _name(call.func) == "but" and isinstance(call.func.value, ast.Name):
+        return makers.get(call.func.value.id, "")
+    return ""
+
+
+def _first_text(call: ast.Call, keyword: str) -> str:
+    values = [word.value for word in call.keywords if word.arg == keyword] + call.args[:1]
+    text = values[0].value if values and isinstance(values[0], ast.Constant) else ""
+    return text if isinstance(text, str) else ""
 
 
 def _name(function: ast.expr) -> str:
@@ -205,7 +285,8 @@ def collect(
         citation_keys: All keys of the bibliography.
 
     Returns:
-        The good records by id, and everything that is wrong.
+        The good records by their key (claim, data and what else tells measurements apart), and
+        everything that is wrong.
     """
     keys = set(citation_keys)
     found: dict[str, Found] = {}
@@ -219,15 +300,15 @@ def collect(
             wrong = check_record(record)
             if not wrong and name.split(".")[0] != path.stem:
                 wrong.append(f"its id must begin with the name of its page, '{path.stem}.'")
-            if not wrong and name in found:
-                wrong.append(f"its id was used before, in {found[name].docname}")
             if not wrong:
+                measured = Found(record, docname)
+                wrong += _against_others(measured, found.values())
                 wrong += [
                     f"it cites {key!r}, which is not in references.bib"
                     for key in (record["source"], *record["tested_by"])
                     if key not in keys
                 ]
-                found[name] = Found(record, docname)
+                found.setdefault(measured.key, measured)
             problems += [Problem(docname, f"claim {name}: {text}") for text in wrong]
         problems += [
             Problem(docname, f"claim {name} is declared, but no output has its record")
@@ -235,6 +316,23 @@ def collect(
             if name not in here
         ]
     return found, problems
+
+
+def _against_others(measured: Found, others: Iterable[Found]) -> list[str]:
+    """What one measurement must share with the others of its claim, and what it must not."""
+    wrong = []
+    for other in others:
+        same_claim = other.id == measured.id
+        if same_claim and other.key == measured.key:
+            wrong.append(
+                f"it is measured twice on {measured.data}: say what differs, with at='900 steps'"
+            )
+        for name in ("sentence", "source", "place", "kind", "headline", "metric", "direction"):
+            if same_claim and other.record[name] != measured.record[name]:
+                wrong.append(f"two of its measurements differ in {name!r}; it is one claim")
+        if other.sentence == measured.sentence and not same_claim:
+            wrong.append(f"its sentence is that of {other.id}: measure one claim twice instead")
+    return wrong
 
 
 def format_value(metric: str, value: float, sign: str = "+") -> str:

@@ -4,18 +4,23 @@ What a page teaches is written out in the page; this library only removes what w
 data, the training loop, many seeds, claims and plots.
 """
 
-from . import plots, probes
+from . import law, plots, probes
 from ._version import __version__
 from .check import check
-from .claims import Claim, claim
+from .claims import Claim, Claims, claim
 from .data import Data, Text, cifar10, digits, drivers, fashion_mnist, glyphs, mnist, photo, text
 from .device import cpu_threads, device
-from .experiment import Effect, Study, Sweep, compare, sweep
+from .experiment import Effect, Study, Sweep, compare, interaction, sweep, tuned
+from .law import CONFIDENCE, LOOKS, MARGINS, verdict
 from .models import cnn, mlp
-from .train import History, accuracy, evaluate, fit
+from .train import History, accuracy, budget, evaluate, fit
 
 __all__ = [
+    "CONFIDENCE",
+    "LOOKS",
+    "MARGINS",
     "Claim",
+    "Claims",
     "Data",
     "Effect",
     "History",
@@ -24,6 +29,7 @@ __all__ = [
     "Text",
     "__version__",
     "accuracy",
+    "budget",
     "check",
     "cifar10",
     "claim",
@@ -37,6 +43,8 @@ __all__ = [
     "fashion_mnist",
     "fit",
     "glyphs",
+    "interaction",
+    "law",
     "mlp",
     "mnist",
     "photo",
@@ -44,4 +52,6 @@ __all__ = [
     "probes",
     "sweep",
     "text",
+    "tuned",
+    "verdict",
 ]

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import os
+import pickle
 import random
+import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
+from numbers import Integral
 
 import joblib
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
+from joblib.externals.loky.backend.reduction import dumps
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
+from . import law
 from .data import Data
 from .device import cpu_threads, describe, device
-from .train import History
+from .train import History, noted, noting
 
 Arm = Callable[..., "History | Mapping[str, float]"]
 MakeData = Callable[..., Data]
@@ -37,6 +43,11 @@ class Effect:
         seeds: the seeds, in the same order.
         arm, over: the names of the two arms.
         metric, data, device: what was measured, on what, and where.
+        rate: both arms gave 0 or 1, so that the mean is a difference of two rates.
+        conditions: what the runs used, in words: images, steps, network, optimizer, tuning.
+        diverged: how many runs diverged, with ``arm`` and with ``over``.
+        recorded: when and where, for a recorded study; None for a live one.
+        of: for an interaction, the gain that differs between ``arm`` and ``over``.
     """
 
     values: np.ndarray
@@ -46,6 +57,11 @@ class Effect:
     metric: str
     data: str
     device: str
+    rate: bool = False
+    conditions: Mapping[str, str] = field(default_factory=dict)
+    diverged: tuple[int, int] = (0, 0)
+    recorded: Mapping[str, str] | None = None
+    of: str = ""
 
     @property
     def mean(self) -> float:
@@ -54,11 +70,14 @@ class Effect:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the mean difference, from Student's t."""
-        if np.ptp(self.values) == 0:  # every seed says the same; t would divide by zero
+        """The 99 % interval of the mean difference, from ``law.interval``.
+
+        Runs that do not vary with the seed have none: both ends are then the mean, for a figure,
+        and ``tl.claim`` refuses them.
+        """
+        if not self.rate and np.ptp(self.values) == 0:
             return self.mean, self.mean
-        found = stats.ttest_1samp(self.values, 0.0).confidence_interval(0.95)
-        return float(found.low), float(found.high)
+        return law.interval(self.values, rate=self.rate)
 
     @property
     def low(self) -> float:
@@ -68,33 +87,46 @@ class Effect:
     def high(self) -> float:
         return self.interval[1]
 
-    @property
-    def detectable(self) -> float:
-        """The smallest effect that so many seeds find in 80 % of all studies (Bloom 1995)."""
-        n = len(self.values)
-        error = self.values.std(ddof=1) / np.sqrt(n)
-        return float((stats.t.ppf(0.975, n - 1) + stats.t.ppf(0.80, n - 1)) * error)
-
-    def __sub__(self, other: Effect) -> Effect:
-        """The difference of two gains, seed by seed: does the trick gain more here than there?"""
-        if self.seeds != other.seeds or self.metric != other.metric:
-            raise ValueError("these effects differ in seeds or metric; measure both alike.")
-        data = self.data if self.data == other.data else f"{self.data}, {other.data}"
-        return Effect(
-            self.values - other.values,
-            self.seeds,
-            f"{self.arm} over {self.over}",
-            f"{other.arm} over {other.over}",
-            self.metric,
-            data,
-            self.device,
-        )
-
     def __repr__(self) -> str:
+        of = f"gain of {self.of}, " if self.of else ""
         return (
-            f"{self.arm} over {self.over}: {self.mean:+.3f} {self.metric} "
+            f"{of}{self.arm} over {self.over}: {self.mean:+.3f} {self.metric} "
             f"[{self.low:+.3f}, {self.high:+.3f}], {len(self.values)} seeds"
         )
+
+
+def interaction(gains: Mapping[str, Effect]) -> Effect:
+    """Does a trick gain more here than there? The difference of two gains, seed by seed.
+
+    ``tl.interaction({"900 steps": longer, "300 steps": short})`` is the gain with 900 steps minus
+    the gain with 300, with an interval of its own. That one gain holds and another does not would
+    not show that they differ.
+
+    Args:
+        gains: two names to two effects of the same metric, on the same seeds.
+
+    Raises:
+        ValueError: not two effects, or effects that differ in seeds or metric.
+    """
+    if len(gains) != 2:
+        raise ValueError(f"an interaction has two gains, not {len(gains)}: here and there.")
+    (here, first), (there, second) = gains.items()
+    if first.seeds != second.seeds or first.metric != second.metric:
+        raise ValueError("these effects differ in seeds or metric; measure both alike.")
+    names = dict.fromkeys([f"{first.arm} over {first.over}", f"{second.arm} over {second.over}"])
+    return Effect(
+        first.values - second.values,
+        first.seeds,
+        here,
+        there,
+        first.metric,
+        first.data if first.data == second.data else f"{first.data}, {second.data}",
+        first.device,
+        conditions=_joined(first.conditions, second.conditions),
+        diverged=(sum(first.diverged), sum(second.diverged)),
+        recorded=first.recorded or second.recorded,
+        of=" and ".join(names),
+    )
 
 
 @dataclass(frozen=True)
@@ -106,12 +138,21 @@ class Study:
         curves: a row per record of each run: ``arm``, ``seed``, ``step``, ``epoch``, losses and
             metrics. Empty when the arms gave back plain numbers.
         data, device: what the runs used, in words.
+        conditions: for each arm what its runs used: images, steps, network, optimizer, tuning.
+        diverged: for each arm the seeds whose last training diverged.
+        picks: a row per run of an arm that was tuned inside the seed: ``arm``, ``seed``, the
+            setting that it picked, and whether that lies on the grid's ``edge``.
+        recorded: when and where, for a recorded study; None for a live one.
     """
 
     table: pd.DataFrame
     curves: pd.DataFrame
     data: str
     device: str
+    conditions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    diverged: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    picks: pd.DataFrame = field(default_factory=pd.DataFrame)
+    recorded: Mapping[str, str] | None = None
 
     @property
     def arms(self) -> list[str]:
@@ -142,15 +183,28 @@ class Study:
             KeyError: no such arm, or no such metric.
             ValueError: fewer than two seeds, or runs without a value.
         """
-        values = self.values(arm, metric) - self.values(over, metric)
+        both = self.values(arm, metric), self.values(over, metric)
+        values = both[0] - both[1]
         if len(values) < 2:
-            raise ValueError("an interval needs at least two seeds; ten are the rule here.")
+            raise ValueError("an interval needs two seeds at least; five are the first look here.")
         if not np.isfinite(values).all():
             raise ValueError(
                 f"some runs have no {metric}; give those runs a value, such as the whole budget."
             )
         seeds = tuple(int(s) for s in self.table.loc[self.table["arm"] == arm, "seed"])
-        return Effect(values, seeds, arm, over, metric, self.data, self.device)
+        return Effect(
+            values,
+            seeds,
+            arm,
+            over,
+            metric,
+            self.data,
+            self.device,
+            rate=bool(np.isin(both, (0.0, 1.0)).all()),
+            conditions=_joined(self.conditions.get(arm, {}), self.conditions.get(over, {})),
+            diverged=(len(self.diverged.get(arm, ())), len(self.diverged.get(over, ()))),
+            recorded=self.recorded,
+        )
 
     def summary(self, metric: str = "test_accuracy") -> pd.DataFrame:
         """Mean, standard deviation, lowest and highest run of each arm; arms are the rows."""
@@ -164,13 +218,99 @@ class Sweep:
 
     Attributes:
         table: a row per arm and setting: the settings and the mean validation metric.
-        best: for each arm its best setting, such as ``{"plain": {"lr": 0.1}}``.
-        arms: the arms with their best setting filled in, ready for ``compare``.
+        best: for each arm the setting that it takes, such as ``{"plain": {"lr": 0.1}}``.
+        arms: the arms with that setting filled in, ready for ``compare``.
+        ties: for each arm the settings within one standard error of its best.
+        edges: for each arm the names of settings that it takes from an end of their values; the
+            best may lie beyond, so widen the grid before a claim rests on it.
     """
 
     table: pd.DataFrame
     best: dict[str, dict[str, object]]
     arms: dict[str, Arm]
+    ties: dict[str, list[dict[str, object]]]
+    edges: dict[str, list[str]]
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name}: {self._words(name)}" for name in self.best)
+
+    def _words(self, name: str) -> str:
+        text = _setting(self.best[name])
+        if len(self.ties[name]) > 1:
+            text += f", the middle of a tie of {len(self.ties[name])} settings"
+        if self.edges[name]:
+            text += f", on the grid's edge in {' and '.join(self.edges[name])}: widen it"
+        return text
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """An arm with tuned settings; ``compare`` puts into the record how they were found."""
+
+    arm: Arm
+    settings: Mapping[str, object]
+    how: str
+    tuned_at: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self, data: Data, **changes: object) -> History | Mapping[str, float]:
+        return self.arm(data, **{**self.settings, **changes})
+
+
+@dataclass(frozen=True)
+class TunedInside:
+    """An arm that tunes itself for each seed; ``tuned`` makes it."""
+
+    arm: Arm
+    grid: Mapping[str, Sequence]
+    metric: str
+    higher_is_better: bool
+
+    def __call__(self, data: Data, **changes: object) -> History | Mapping[str, float]:
+        state = torch.get_rng_state()
+        best, best_score, picked, kept = None, -np.inf, {}, []
+        for setting in _settings(self.grid):
+            torch.set_rng_state(state)  # every setting starts alike
+            random.seed(data.seed)
+            np.random.seed(data.seed % 2**32)
+            with noting() as notes:
+                result = self.arm(data, **{**setting, **changes})
+            score = _metrics(result, "a tuned arm").get(self.metric, np.nan)
+            score = score if self.higher_is_better else -score
+            if best is None or score > best_score:
+                best, picked, kept = result, setting, notes
+                best_score = score if np.isfinite(score) else -np.inf
+        if not np.isfinite(best_score):
+            raise ValueError(f"no setting of {dict(self.grid)} gave a finite {self.metric}.")
+        _pass_on(kept, {**picked, "edge": bool(_edges(self.grid, picked))})
+        return best
+
+
+def tuned(
+    arm: Arm,
+    grid: Mapping[str, Sequence],
+    *,
+    metric: str = "val_loss",
+    higher_is_better: bool | None = None,
+) -> Arm:
+    """An arm that tunes itself inside the seed, so that its interval holds the luck of tuning.
+
+    For each seed it trains every setting of the grid, from the same start, and keeps the run that
+    its own validation set likes best. The test scores of the others are thrown away unseen.
+
+    Args:
+        arm: a function of ``(data, **settings)``.
+        grid: setting to values, such as ``{"lr": [0.01, 0.1, 1.0]}``; all combinations are tried.
+        metric: what to choose by. The loss is finer than the accuracy, whose ties rounding breaks.
+        higher_is_better: must be said for whatever is neither an accuracy nor a loss.
+
+    Returns:
+        A function of the data, for ``compare``.
+
+    Raises:
+        ValueError, TypeError: an empty grid, a metric of the test set, or an unclear direction.
+    """
+    _settings(grid)
+    return TunedInside(arm, dict(grid), metric, _direction(metric, higher_is_better))
 
 
 def compare(
@@ -185,7 +325,8 @@ def compare(
     A seed fixes the split of the data, the random initialisation and the order of the batches
     alike for all arms, so that arms differ in the trick alone and can be compared in pairs.
     On a CPU the runs go to parallel processes, one thread each; on a GPU they follow each other
-    in this process. The numbers do not depend on the number of workers.
+    in this process. Every run gets its own copy of its arm, so the numbers do not depend on the
+    number of workers.
 
     Args:
         arms: name to function. It is called with a ``Data`` and gives back a ``History``, or a
@@ -195,33 +336,82 @@ def compare(
         seeds: how many, or which ones. ``TRICKS_SEED=k`` in the environment shifts the seeds (a
             fresh replication), ``TRICKS_SEEDS=n`` caps how many there are (a quick look).
         workers: parallel processes. Default ``TRICKS_WORKERS``, or the number of cores. Inside
-            ``joblib.parallel_config(backend=...)`` that backend carries the runs.
+            ``joblib.parallel_config(backend=...)`` that backend carries the runs, a cluster's too,
+            if it uses processes of one thread each.
 
     Returns:
         A ``Study``. Runs that diverged are in it, with the scores of a blind guess.
 
     Raises:
-        ValueError, TypeError: no arms, no seeds, or data that are not a function.
-        RuntimeError: an arm failed; the message names the arm and the seed.
+        ValueError, TypeError: no arms, no seeds or one twice, or data that are not a function or
+            do not follow the seed.
+        RuntimeError: an arm failed, and the message names the arm and the seed; or a worker died,
+            or would share its memory with others.
     """
     _check(arms, data)
-    chosen = _seeds(seeds)
-    jobs = [(name, arm, seed) for seed in chosen for name, arm in arms.items()]
-    with warnings.catch_warnings():
-        # joblib replaces a worker whose memory grew; the numbers are the same.
-        warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
-        parallel = joblib.Parallel(n_jobs=_workers(workers, len(jobs)), return_as="generator")
-        found = parallel(joblib.delayed(_run)(name, arm, data, seed) for name, arm, seed in jobs)
-        results = list(tqdm(found, total=len(jobs), leave=False, unit="run"))
+    return _compare(arms, data, _shifted(_seeds(seeds)), workers)
+
+
+def _compare(
+    arms: Mapping[str, Arm], data: MakeData, seeds: Sequence[int], workers: int | None
+) -> Study:
+    """``compare`` with the very seeds that are given."""
+    packed = {name: _packed(name, arm) for name, arm in arms.items()}
+    settings = {k: v for k, v in os.environ.items() if k.startswith("TRICKS_")}
+    jobs = [(name, packed[name], data, seed, settings) for seed in seeds for name in arms]
+    results = _in_parallel(jobs, _workers(workers, len(jobs)))
     order = {name: i for i, name in enumerate(arms)}
-    results.sort(key=lambda result: (order[result[0]["arm"]], chosen.index(result[0]["seed"])))
-    curves = [curve for _, curve, _ in results if curve is not None]
+    results.sort(key=lambda run: (order[run.row["arm"]], seeds.index(run.row["seed"])))
+    curves = [run.curve for run in results if run.curve is not None]
+    diverged = {name: [] for name in arms}
+    for run in results:
+        if run.notes and run.notes[-1]["diverged"]:
+            diverged[run.row["arm"]].append(run.row["seed"])
+    picks = [
+        {"arm": run.row["arm"], "seed": run.row["seed"], **note["picked"]}
+        for run in results
+        for note in run.notes
+        if "picked" in note
+    ]
     return Study(
-        table=pd.DataFrame([row for row, _, _ in results]),
+        table=pd.DataFrame([run.row for run in results]),
         curves=pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(),
-        data=results[0][2],
+        data=results[0].data,
         device=describe(device()),
+        conditions={
+            name: _conditions(arm, [run for run in results if run.row["arm"] == name])
+            for name, arm in arms.items()
+        },
+        diverged=diverged,
+        picks=pd.DataFrame(picks),
     )
+
+
+def _in_parallel(jobs: Sequence[tuple], workers: int) -> list[_Run]:
+    """All runs, in whatever order they end."""
+    backend = joblib.parallel.get_active_backend()[0]
+    name = type(backend).__name__
+    if getattr(backend, "uses_threads", False) and name != "SequentialBackend":
+        raise RuntimeError(
+            f"joblib's {name} runs several trainings in one process, where they draw each other's "
+            "random numbers; choose backend='loky', or leave the choice to tricks_lib."
+        )
+    # Dask and loky hand back each run as it ends; multiprocessing can only give them all at last.
+    as_they_end = getattr(backend, "supports_return_generator", False)
+    try:
+        with warnings.catch_warnings():
+            # joblib replaces a worker whose memory grew; the numbers are the same.
+            warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
+            parallel = joblib.Parallel(
+                n_jobs=workers, return_as="generator" if as_they_end else "list"
+            )
+            found = parallel(joblib.delayed(_run)(*job) for job in jobs)
+            return list(tqdm(found, total=len(jobs), leave=False, unit="run"))
+    except TerminatedWorkerError as error:
+        raise RuntimeError(
+            "a worker process was killed, most often because memory ran out: give fewer "
+            "workers=..., or smaller data."
+        ) from error
 
 
 def sweep(
@@ -231,12 +421,15 @@ def sweep(
     seeds: int = 3,
     *,
     metric: str = "val_accuracy",
-    higher_is_better: bool = True,
+    higher_is_better: bool | None = None,
     workers: int | None = None,
 ) -> Sweep:
-    """Tune every arm on validation data with the same budget: each setting of ``grid``.
+    """Tune every arm once on validation data with the same budget: each setting of ``grid``.
 
-    The seeds are others than those of ``compare``, and test scores are thrown away unseen.
+    The seeds are others than those of ``compare``, and test scores are thrown away unseen. All
+    runs of ``compare`` then share the setting, so its interval leaves out the luck of tuning:
+    ``tuned`` holds it. Settings within one standard error of the best are a tie, of which the
+    middle one is taken. Tune with the data, the budget and the metric of the comparison.
 
     Args:
         arms: name to function of ``(data, **settings)``.
@@ -244,43 +437,82 @@ def sweep(
         grid: setting to values, such as ``{"lr": [0.01, 0.1, 1.0]}``; all combinations are tried.
         seeds: runs per setting; one if ``TRICKS_SEEDS`` asks for a quick look.
         metric: what to choose by; ``val_accuracy`` or another validation metric.
-        higher_is_better: False for a loss.
+        higher_is_better: must be said for whatever is neither an accuracy nor a loss.
         workers: as in ``compare``.
 
+    Returns:
+        A ``Sweep``; printing it tells ties and values on an edge of the grid.
+
     Raises:
-        ValueError: an empty grid, or a metric of the test set.
+        ValueError, TypeError: an empty grid, a metric of the test set, an unclear direction, or
+            an arm of which no setting gave a number.
     """
-    if metric.startswith("test"):
-        raise ValueError(f"metric={metric!r} would tune on the test set; use 'val_accuracy'.")
-    settings = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-    if not grid or not settings:
-        raise ValueError("grid is empty; name a setting and its values: {'lr': [0.01, 0.1]}.")
+    higher = _direction(metric, higher_is_better)
+    settings = _settings(grid)
+    _check(arms, data)
     trials = {
         f"{name} {i}": partial(arm, **setting)
         for name, arm in arms.items()
         for i, setting in enumerate(settings)
     }
     tuning = [_TUNING_OFFSET + s for s in _seeds(seeds)]
-    if "TRICKS_SEEDS" in os.environ:
+    if os.environ.get("TRICKS_SEEDS"):
         tuning = tuning[:1]  # for a quick look one will do
-    study = compare(trials, data, tuning, workers=workers)
+    study = _compare(trials, data, _shifted(tuning), workers)
+    scores = {
+        name: np.stack([study.values(f"{name} {i}", metric) for i in range(len(settings))])
+        for name in arms
+    }
     rows = [
-        {"arm": name, **setting, metric: study.values(f"{name} {i}", metric).mean()}
+        {"arm": name, **setting, metric: scores[name][i].mean()}
         for name in arms
         for i, setting in enumerate(settings)
     ]
-    table = pd.DataFrame(rows)
-    best = {}
-    for name in arms:
-        scores = table.loc[table["arm"] == name, metric].to_numpy()
-        best[name] = settings[int(np.nanargmax(scores if higher_is_better else -scores))]
-    return Sweep(table, best, {name: partial(arm, **best[name]) for name, arm in arms.items()})
+    tied = {name: _tied(name, found if higher else -found) for name, found in scores.items()}
+    best = {name: settings[places[(len(places) - 1) // 2]] for name, places in tied.items()}
+    found = Sweep(
+        table=pd.DataFrame(rows),
+        best=best,
+        arms={},
+        ties={name: [settings[i] for i in places] for name, places in tied.items()},
+        edges={name: _edges(grid, best[name]) for name in arms},
+    )
+    for name, arm in arms.items():
+        how = f"{found._words(name)}; by {metric} on {len(tuning)} other seeds, of {dict(grid)}"
+        found.arms[name] = Tuned(arm, best[name], how, study.conditions[f"{name} 0"])
+    return found
 
 
-def _run(name: str, arm: Arm, make_data: MakeData, seed: int):
+def _tied(name: str, scores: np.ndarray) -> list[int]:
+    """The settings within one standard error of the best; ``scores`` is (settings, seeds)."""
+    means = scores.mean(axis=1)
+    if not np.isfinite(means).any():
+        raise ValueError(f"no setting of arm {name!r} gave a number on all seeds; widen the grid.")
+    top = int(np.nanargmax(means))
+    behind = scores[top] - scores  # paired, so that an easy seed is easy for all settings
+    seeds = scores.shape[1]
+    error = behind.std(axis=1, ddof=1) / np.sqrt(seeds) if seeds > 1 else np.zeros(len(means))
+    return [i for i in range(len(means)) if behind[i].mean() <= error[i]]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What one run left: a row of numbers, a curve, the data's name and what ``fit`` noted."""
+
+    row: dict[str, object]
+    curve: pd.DataFrame | None
+    data: str
+    notes: list[dict[str, object]]
+
+
+def _run(
+    name: str, packed: bytes, make_data: MakeData, seed: int, settings: Mapping[str, str]
+) -> _Run:
     """One run, in whatever process: seed everything, make the data, train."""
-    with torch.random.fork_rng(), cpu_threads():
-        data = make_data(seed=seed)
+    _refuse_threads()
+    arm = pickle.loads(packed)  # a copy of its own: what one run changes, no other one sees
+    with _environment(settings), torch.random.fork_rng(), cpu_threads(), noting() as notes:
+        data = _made(make_data, seed)
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
@@ -288,36 +520,226 @@ def _run(name: str, arm: Arm, make_data: MakeData, seed: int):
             result = arm(data)
         except Exception as error:
             raise RuntimeError(f"arm {name!r} failed with seed {seed}: {error}") from error
-    row: dict[str, object] = {"arm": name, "seed": seed}
+    row = {"arm": name, "seed": seed, **_metrics(result, f"arm {name!r}")}
+    is_history = isinstance(result, History)
+    curve = result.curve.assign(arm=name, seed=seed) if is_history else None
+    return _Run(row, curve, data.name, list(notes))
+
+
+def _metrics(result: object, who: str) -> dict[str, float]:
+    """The numbers that an arm gave back."""
     if isinstance(result, History):
-        curve = result.curve.assign(arm=name, seed=seed)
-        return row | result.metrics, curve, data.name
-    if isinstance(result, Mapping):
-        return row | {key: float(value) for key, value in result.items()}, None, data.name
-    raise TypeError(
-        f"arm {name!r} gave back a {type(result).__name__}; give back the History of tl.fit, "
-        "or a dict of numbers."
-    )
+        return result.metrics
+    if not isinstance(result, Mapping):
+        raise TypeError(
+            f"{who} gave back a {type(result).__name__}; give back the History of tl.fit, "
+            "or a dict of numbers."
+        )
+    try:
+        return {key: float(value) for key, value in result.items()}
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{who} gave back {dict(result)}, where all values must be numbers.") from (
+            error
+        )
 
 
-def _seeds(seeds: int | Iterable[int]) -> list[int]:
-    chosen = list(range(seeds)) if isinstance(seeds, int) else [int(s) for s in seeds]
+def _made(make_data: MakeData, seed: int) -> Data:
+    """The data of one seed, if they follow it."""
+    try:
+        data = make_data(seed=seed)
+    except TypeError as error:
+        if "seed" not in str(error):
+            raise
+        raise TypeError(
+            f"data must be a function of seed, called as data(seed={seed}): {error}"
+        ) from error
+    if isinstance(data, Data) and data.seed != seed:
+        raise ValueError(
+            f"data(seed={seed}) gave data of seed {data.seed}: the same data for every seed make "
+            "every run the same. Split your own data anew for each seed with "
+            "tl.Data.from_arrays(x, y, seed=seed)."
+        )
+    return data
+
+
+def _packed(name: str, arm: Arm) -> bytes:
+    try:
+        return bytes(dumps(arm))
+    except Exception as error:
+        raise TypeError(
+            f"arm {name!r} cannot be copied to another process ({error}): open files, locks and "
+            "connections inside the arm, not outside of it."
+        ) from error
+
+
+@contextmanager
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    """Give a worker the caller's ``TRICKS_...``, however long it has been alive."""
+    before = {k: v for k, v in os.environ.items() if k.startswith("TRICKS_")}
+    try:
+        for name in before.keys() - settings.keys():
+            del os.environ[name]
+        os.environ.update(settings)
+        yield
+    finally:
+        for name in settings.keys() - before.keys():
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+
+def _refuse_threads() -> None:
+    """A dask worker with several threads would mix the random numbers of its runs."""
+    if "distributed" not in sys.modules:
+        return
+    try:
+        threads = sys.modules["distributed"].get_worker().state.nthreads
+    except ValueError:  # this process is no worker
+        return
+    if threads > 1:
+        raise RuntimeError(
+            f"this dask worker has {threads} threads, which draw each other's random numbers: "
+            "start the workers with one thread each, as in LocalCluster(threads_per_worker=1)."
+        )
+
+
+def _pass_on(notes: Sequence[dict[str, object]], picked: dict[str, object]) -> None:
+    """Hand the notes of the setting that was picked to whoever collects them outside."""
+    outside = noted()
+    if outside is not None:
+        outside += notes or [{"diverged": False}]
+        outside[-1]["picked"] = picked
+
+
+# What `fit` notes, and the words that a record has for it.
+_WORDS = {
+    "images": "training examples",
+    "steps": "steps",
+    "batch_size": "batch size",
+    "optimizer": "optimizer",
+    "network": "network",
+}
+
+
+def _conditions(arm: Arm, runs: Sequence[_Run]) -> dict[str, str]:
+    """What an arm's runs used, in words, from the notes of its first seed."""
+    notes = runs[0].notes
+    found = {}
+    for key, words in _WORDS.items():
+        values = dict.fromkeys(str(note[key]) for note in notes if key in note)
+        if values:
+            found[words] = " then ".join(values)
+    how = arm
+    while isinstance(how, partial):
+        how = how.func
+    if isinstance(how, TunedInside):
+        edge = sum(note["picked"]["edge"] for run in runs for note in run.notes if "picked" in note)
+        found["tuned"] = (
+            f"inside each seed by {how.metric}, of {dict(how.grid)}; on the edge {edge}"
+        )
+        found["tuned"] += f" times of {len(runs)}"
+    elif isinstance(how, Tuned):
+        same = {"training examples", "steps"}
+        other = [
+            f"{how.tuned_at[k]} {k}" for k in sorted(same) if how.tuned_at.get(k) != found.get(k)
+        ]
+        found["tuned"] = how.how + (f", with {' and '.join(other)}" if any(other) else "")
+    elif notes:
+        rates = dict.fromkeys(f"{note['lr']:g}" for note in notes if "lr" in note)
+        found["learning rate"] = " then ".join(rates) + ", not tuned here"
+    return found
+
+
+def _joined(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:
+    """The conditions of two arms: one value where they agree, else both."""
+    found = {}
+    for key in dict.fromkeys([*first, *second]):
+        both = first.get(key, "-"), second.get(key, "-")
+        found[key] = both[0] if both[0] == both[1] else f"{both[0]} against {both[1]}"
+    return found
+
+
+def _settings(grid: Mapping[str, Sequence]) -> list[dict[str, object]]:
+    """All combinations of a grid's values."""
+    for name, values in grid.items():
+        if isinstance(values, str) or not hasattr(values, "__iter__"):
+            raise TypeError(f"grid[{name!r}]={values!r} must be a list of values to try.")
+    settings = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    if not grid or not settings:
+        raise ValueError("grid is empty; name a setting and its values: {'lr': [0.01, 0.1]}.")
+    return settings
+
+
+def _setting(setting: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in setting.items())
+
+
+def _edges(grid: Mapping[str, Sequence], best: Mapping[str, object]) -> list[str]:
+    """The settings whose best value is the lowest or the highest of three numbers or more."""
+    found = []
+    for name, values in grid.items():
+        numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+        if numbers and len(values) > 2 and best[name] in (min(values), max(values)):
+            found.append(name)
+    return found
+
+
+def _direction(metric: str, higher_is_better: bool | None) -> bool:
+    if metric.startswith("test"):
+        raise ValueError(f"metric={metric!r} would tune on the test set; use 'val_accuracy'.")
+    if higher_is_better is not None:
+        return higher_is_better
+    if metric.endswith("accuracy"):
+        return True
+    if metric.endswith("loss"):
+        return False
+    raise ValueError(f"say whether more {metric} is better: higher_is_better=True or False.")
+
+
+def _seeds(seeds: int | Sequence[int]) -> list[int]:
+    """The seeds that are asked for, capped by ``TRICKS_SEEDS`` for a quick look."""
+    if isinstance(seeds, Integral):
+        chosen = list(range(int(seeds)))
+    elif isinstance(seeds, str | float):
+        raise TypeError(f"seeds={seeds!r} must be how many seeds, or a list of them.")
+    else:
+        chosen = [int(s) for s in seeds]
     if not chosen:
-        raise ValueError(f"seeds={seeds!r} leaves nothing to run; ten seeds are the rule here.")
-    cap = int(os.environ.get("TRICKS_SEEDS", len(chosen)))
-    shift = 1000 * int(os.environ.get("TRICKS_SEED", "0"))
-    # A list that was shifted already (by sweep) is not shifted again.
-    return [s + shift if s < 1000 else s for s in chosen[:cap]]
+        raise ValueError(f"seeds={seeds!r} leaves nothing to run; five seeds are the first look.")
+    if len(set(chosen)) < len(chosen):
+        raise ValueError(f"seeds={chosen} has a seed twice; a second run of it adds nothing new.")
+    return chosen[: _number_from("TRICKS_SEEDS", len(chosen), least=2)]
+
+
+def _shifted(seeds: Sequence[int]) -> list[int]:
+    """Fresh seeds for a replication: all are shifted alike, so that none meets another."""
+    shift = 1000 * _number_from("TRICKS_SEED", 0, least=0)
+    return [s + shift for s in seeds]
+
+
+def _number_from(name: str, default: int, least: int) -> int:
+    """A whole number from the environment."""
+    text = os.environ.get(name, "")
+    if not text:
+        return default
+    if not text.isdigit() or int(text) < least:
+        raise ValueError(f"{name}={text!r} must be a whole number from {least} up, or unset.")
+    return int(text)
 
 
 def _workers(workers: int | None, jobs: int) -> int:
     if device().type != "cpu":
         return 1
-    wanted = workers or int(os.environ.get("TRICKS_WORKERS", joblib.cpu_count()))
+    cores = joblib.cpu_count()
+    wanted = workers or _number_from("TRICKS_WORKERS", cores, least=1)
     return max(1, min(wanted, jobs))
 
 
 def _check(arms: Mapping[str, Arm], data: MakeData) -> None:
+    if not isinstance(arms, Mapping):
+        raise TypeError(
+            f"arms is a {type(arms).__name__}; give names to functions: "
+            "{'plain': train, 'trick': train_it}."
+        )
     if not arms:
         raise ValueError("there are no arms to compare; give {'plain': train, 'trick': train_it}.")
     for name, arm in arms.items():

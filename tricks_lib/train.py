@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +24,63 @@ Metric = Callable[[Tensor, Tensor], float]
 # Below this many weights a GPU spends its time on launching kernels, not on arithmetic, and
 # half-precision only adds casts.
 _MIXED_PRECISION_FROM = 2_000_000
+
+# What the runs of `fit` used, for whoever listens: `compare` puts it into a claim's conditions.
+_NOTES: ContextVar[list[dict[str, object]] | None] = ContextVar("notes", default=None)
+
+
+def budget(steps: int) -> int:
+    """``steps``, times ``TRICKS_BUDGET`` from the environment.
+
+    ``fit`` multiplies its own steps. A loop that a page writes out asks here, so that ``make
+    stress BUDGET=2`` can ask every verdict whether it survives twice the training.
+
+    Raises:
+        ValueError: ``TRICKS_BUDGET`` is no number above 0.
+    """
+    text = os.environ.get("TRICKS_BUDGET", "1")
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not 0 < factor < math.inf:
+        raise ValueError(f"TRICKS_BUDGET={text!r} must be a number above 0, such as 2.")
+    return max(1, round(steps * factor))
+
+
+@contextmanager
+def noting() -> Iterator[list[dict[str, object]]]:
+    """Collect what every ``fit`` inside the block used: images, steps, network, optimizer."""
+    notes: list[dict[str, object]] = []
+    token = _NOTES.set(notes)
+    try:
+        yield notes
+    finally:
+        _NOTES.reset(token)
+
+
+def noted() -> list[dict[str, object]] | None:
+    """The notes that are being collected around here, or None."""
+    return _NOTES.get()
+
+
+def _note(data: Data, model: nn.Module, diverged: bool, **settings: object) -> None:
+    notes = _NOTES.get()
+    if notes is not None:
+        network = _network(model)
+        notes.append({"images": len(data.x_train), **settings, "network": network})
+        notes[-1]["diverged"] = diverged
+
+
+def _network(model: nn.Module) -> str:
+    """A network in words: its layers with weights and how many weights there are in all."""
+    layers = [m for m in model.modules() if isinstance(getattr(m, "weight", None), Tensor)]
+    wide = [m for m in layers if m.weight.dim() > 1]
+    names = [f"{type(m).__name__.removesuffix('2d')} {m.weight.shape[0]}" for m in wide]
+    shown = ", ".join(names) if len(names) <= 6 else f"{len(names)} layers"
+    norms = sorted({type(m).__name__ for m in layers if m.weight.dim() == 1})
+    count = sum(p.numel() for p in model.parameters())
+    return f"{', '.join([shown, *norms])}; {count:,} weights"
 
 
 @dataclass(frozen=True)
@@ -131,7 +190,7 @@ def fit(
         lr: learning rate.
         optimizer: called as ``optimizer(model.parameters(), lr=lr)``. Further settings go in
             with ``functools.partial(torch.optim.SGD, momentum=0.9)``.
-        num_epochs: passes through the training data.
+        num_epochs: passes through the training data. ``TRICKS_BUDGET=2`` doubles it.
         num_steps: the exact number of updates; it replaces ``num_epochs``.
         batch_size: examples per update; all of them when the data are fewer.
         augment: changes each training batch (batch, channels, height, width), shape kept.
@@ -160,8 +219,9 @@ def fit(
     held = data.to(where) if _fits(data, where) else data
     batch_size = min(batch_size, len(held.x_train))
     steps_per_epoch = len(held.x_train) // batch_size
-    total = num_steps or num_epochs * steps_per_epoch
-    every = record_every or (max(1, total // 10) if num_steps else steps_per_epoch)
+    total = budget(num_steps or num_epochs * steps_per_epoch)
+    # A longer budget keeps the number of records, so that a page sees curves of the same length.
+    every = budget(record_every or (max(1, num_steps // 10) if num_steps else steps_per_epoch))
     with cpu_threads():
         start = time.perf_counter()
         rows, diverged = _loop(
@@ -184,6 +244,9 @@ def fit(
         rows[-1].update(_prefixed("val_", _blind_guess(data.y_val, data.num_classes, metrics)))
         test = _blind_guess(data.y_test, data.num_classes, metrics)
     model.to(home).eval()
+    name = getattr(optimizer, "func", optimizer)
+    name = getattr(name, "__name__", str(name))
+    _note(data, model, diverged, steps=total, batch_size=batch_size, optimizer=name, lr=lr)
     curve = pd.DataFrame(rows)
     curve.insert(1, "epoch", curve["step"] / steps_per_epoch)
     return History(curve, test, diverged, seconds, describe(where))

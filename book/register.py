@@ -19,6 +19,7 @@ Whoever changes a page says so here, with one of these commands::
 
     python -m book.register                                     # new ids, changed sentences
     python -m book.register merge OLD_ID NEW_ID "why"           # OLD went into NEW
+    python -m book.register twins                               # merge ids with one sentence
     python -m book.register undecided ID "why"                  # it left without a verdict
     python -m book.register withdrawn ID "why"                  # it left for another reason
 
@@ -44,6 +45,7 @@ from book.records import ID, stored_records
 ROOT = Path(__file__).resolve().parent.parent
 PATH = "chapters/reference/register.csv"
 STANDS, UNDECIDED, WITHDRAWN, MERGED = STATUSES = ("stands", "undecided", "withdrawn", "merged")
+TWIN = "A second measurement of the same sentence, which stands once today."
 MEND = "python -m book.register"  # adds new ids and changed sentences
 
 
@@ -201,6 +203,36 @@ def merge(register: Register, old: str, new: str, reason: str, today: str) -> Re
     return changed
 
 
+def twins(register: Register, pages: Mapping[str, Mapping]) -> dict[str, str]:
+    """Claims that left their page where another with the same sentence stayed.
+
+    A sentence was once declared for each data set that it was measured on; today it stands once
+    and has several measurements. Look at the pairs before you believe them: a measurement that was
+    dropped looks the same.
+
+    Returns:
+        The id that stayed, for each id that left.
+    """
+    found = {}
+    for old in register.values():
+        if old.status != STANDS or old.id in pages:
+            continue
+        stayed = [
+            name
+            for name in pages
+            if name in register
+            and register[name].page == old.page
+            and old.sentence in (register[name].sentence, *_earlier_sentences(register[name]))
+        ]
+        if stayed:
+            found[old.id] = min(stayed, key=len)
+    return found
+
+
+def _earlier_sentences(entry: Entry) -> list[str]:
+    return [part.partition(": ")[2] for part in entry.earlier.split(" | ")]
+
+
 def _leave(register: Register, name: str, today: str, **values: str) -> Register:
     if name not in register:
         raise ValueError(f"the register has no {name}; its ids stand in {PATH}")
@@ -338,6 +370,11 @@ def main(words: list[str], root: Path = ROOT, today: str | None = None) -> int:
                 changed = update(register, pages, today)
             case ["merge", old, new, reason]:
                 changed = merge(update(register, pages, today), old, new, reason, today)
+            case ["twins"]:
+                changed = update(register, pages, today)
+                for old, new in twins(changed, pages).items():
+                    print(f"{old} into {new}")
+                    changed = merge(changed, old, new, TWIN, today)
             case ["undecided" | "withdrawn" as status, name, reason]:
                 changed = leave(register, name, status, reason, today)
             case _:

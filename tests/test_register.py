@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from book import register
 from book.records import MIME
@@ -298,6 +300,24 @@ def test_a_change_that_makes_no_sense_is_refused(change, words: str):
         change()
 
 
+def test_twins_are_ids_with_one_sentence_of_which_one_left():
+    rows = book(
+        replace(entry("page.first"), sentence="It pays by day.", earlier=f"to {TODAY}: It pays."),
+        entry("page.first_handwriting"),
+        entry("page.second", sentence="It costs."),
+        entry("page.second_digits", sentence="It costs."),
+        entry("page.third", sentence="It is fun."),
+        entry("else.first", page="a/else"),
+    )
+    pages = {name: found(name) for name in ("page.first", "page.second")}
+    assert register.twins(rows, pages) == {
+        "page.first_handwriting": "page.first",
+        "page.second_digits": "page.second",
+    }
+    both = {name: found(name) for name in rows}
+    assert register.twins(rows, both) == {}
+
+
 # --- the command ------------------------------------------------------------------------------
 
 
@@ -317,6 +337,12 @@ def test_the_command_enters_merges_and_says_what_is_left(tmp_path: Path, capsys)
     command = ["merge", "page.twin", "page.slug", "A second measurement of it."]
     assert register.main(command, tmp_path, TODAY) == 0
     assert register.read(tmp_path)["page.twin"].into == "page.slug"
+
+    write_notebook(page, record("page.slug", "It pays here."))
+    register.write({**register.read(tmp_path), "page.more": entry("page.more")}, tmp_path)
+    assert register.main(["twins"], tmp_path, TODAY) == 0
+    assert "page.more into page.slug" in capsys.readouterr().out
+    assert register.read(tmp_path)["page.more"].into == "page.slug"
 
     before = (tmp_path / register.PATH).read_bytes()
     assert register.main(["merge", "page.twin", "page.lost", "No such claim."], tmp_path) == 1
@@ -339,3 +365,58 @@ def test_rows_come_by_page_and_by_status():
     rows = {**GOOD, "other.first": entry("other.first", page="0/other")}
     assert [one.id for one in register.rows(rows)] == ["other.first", *sorted(GOOD)]
     assert [one.id for one in register.rows(rows, "undecided")] == ["page.open"]
+
+
+# --- a small book, built ----------------------------------------------------------------------
+
+
+def small_book(folder: Path, rows: register.Register) -> Path:
+    """A book of one page with one claim, and a register, with the settings of the real book."""
+    from tests import test_book as other
+
+    for name in ("_config.yml", "references.bib"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("static", "vendor"):
+        shutil.copytree(ROOT / "book" / name, folder / "book" / name)
+    pages = ("chapters/a/page", "chapters/reference/register", "chapters/bibliography")
+    toc = {"format": "jb-book", "root": "index", "chapters": [{"file": name} for name in pages]}
+    (folder / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
+    (folder / "index.md").write_text("# Small\n", encoding="utf-8")
+    other.write_notebook(
+        folder / f"{pages[0]}.ipynb", other.prose("# Page"), other.stored(other.record())
+    )
+    page = folder / f"{pages[1]}.md"
+    page.parent.mkdir()
+    page.write_text(
+        "# Register\n\n```{claims-register}\n```\n\n```{claims-register}\n:status: merged\n```\n",
+        encoding="utf-8",
+    )
+    (folder / f"{pages[2]}.md").write_text(
+        "# Bibliography\n\n```{bibliography}\n:all:\n```\n", encoding="utf-8"
+    )
+    register.write(rows, folder)
+    return folder
+
+
+@pytest.mark.site
+def test_the_page_shows_what_became_of_each_claim(tmp_path: Path):
+    from tests.test_book import build
+
+    twin = gone("page.twin", "merged", into="page.slug", reason="See `page.slug`, which says it.")
+    twin = replace(twin, first_edition="holds", metric="test_accuracy", num_seeds="10")
+    twin = replace(twin, effect="0.1", low="0.08", high="0.12", margin="0.02")
+    twin = replace(twin, earlier="to 2026-11-25, opposite: It pays much.")
+    folder = small_book(tmp_path, book(entry("page.slug"), twin))
+    done = build(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (folder / "_build/html/chapters/reference/register.html").read_text(encoding="utf-8")
+    # The claim's own row once; its twin's row names it twice, and is shown twice.
+    assert page.count('href="../a/page.html#claim-page-slug"') == 1 + 2 * 2
+    assert page.count("Before: to 2026-11-25, opposite: It pays much.") == 2
+    assert "+10.0 [+8.0, +12.0] points, 10 seeds; mattered from 2.0 on" in page
+    assert "2 claims." in page and "1 claim." in page
+
+    register.write(book(twin), folder)
+    done = build(folder)
+    assert done.returncode != 0
+    assert "page.slug is on a page and not in the register" in done.stdout + done.stderr

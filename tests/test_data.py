@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import importlib.util
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -458,9 +459,9 @@ def test_a_half_written_fashion_file_is_seen(small_mnist, no_network, tmp_path):
         td.fashion_mnist(root=tmp_path, **FEW)
 
 
-def test_cifar10(no_network, tmp_path, monkeypatch):
-    import pickle
-
+@pytest.fixture
+def small_cifar(no_network, tmp_path, monkeypatch):
+    """A made CIFAR-10 of 40 and 20 images in its own layout, known to the library by its sums."""
     from torchvision.datasets import CIFAR10
 
     folder = tmp_path / "cifar-10-batches-py"
@@ -477,18 +478,101 @@ def test_cifar10(no_network, tmp_path, monkeypatch):
 
     monkeypatch.setattr(CIFAR10, "train_list", [batch("data_batch_1"), batch("data_batch_2")])
     monkeypatch.setattr(CIFAR10, "test_list", [batch("test_batch")])
-    names = [f"kind {k}" for k in range(10)]
-    meta = write("batches.meta", {"label_names": names})
+    meta = write("batches.meta", {"label_names": [f"kind {k}" for k in range(10)]})
     known = {"filename": meta[0], "key": "label_names", "md5": meta[1]}
     monkeypatch.setattr(CIFAR10, "meta", known)
-    data = td.cifar10(root=tmp_path, n_train=30, n_val=10, n_test=20)
-    assert data.shape == (3, 32, 32) and data.class_names == tuple(names)
+    return partial(td.cifar10, root=tmp_path, n_train=30, n_val=10, n_test=20), folder
+
+
+def test_cifar10(small_cifar):
+    make, folder = small_cifar
+    data = make()
+    assert data.name == "cifar10" and data.pool == "40 images"
+    assert data.shape == (3, 32, 32) and data.class_names == tuple(f"kind {k}" for k in range(10))
     with (folder / "test_batch").open("rb") as file:
         first = pickle.load(file)["data"][0].reshape(3, 32, 32)
     assert any(np.allclose(x * 255, first, atol=1e-3) for x in data.x_test.numpy())
+    assert make(copy=True).name == "cifar10", "genuine files are no copy"
     (folder / "test_batch").write_bytes(half((folder / "test_batch").read_bytes()))
     with pytest.raises(td.DataUnavailable, match=r"test_batch \(broken\)"):
-        td.cifar10(root=tmp_path, n_train=30, n_val=10, n_test=20)
+        make()
+    with pytest.raises(td.DataUnavailable, match="test_batch is no file of CIFAR-10"):
+        make(copy=True)
+
+
+def test_a_copy_that_differs_is_read_only_in_so_many_words_and_named_so(small_cifar):
+    make, folder = small_cifar
+    before = make().x_test
+    content = pickle.loads((folder / "test_batch").read_bytes())
+    content["data"] = content["data"] // 2
+    (folder / "test_batch").write_bytes(pickle.dumps(content))
+    with pytest.raises(td.DataUnavailable, match=r"test_batch \(broken\).*copy=True") as error:
+        make(download=False)
+    one_sentence(error)
+    assert make(copy=True).name == "CIFAR-10 (copy that differs)"
+    data = make(copy="CIFAR-10 (JPEG copy)")
+    assert data.name == "CIFAR-10 (JPEG copy)"
+    assert data.x_test.mean() == pytest.approx(before.mean().item() / 2, abs=0.01)
+    with pytest.raises(ValueError, match="must say that it is one"):
+        make(copy="CIFAR-10")
+    (folder / "test_batch").unlink()
+    with pytest.raises(td.DataUnavailable, match=r"test_batch \(missing\)"):
+        make(copy=True)
+
+
+def test_a_copy_cannot_run_code(small_cifar):
+    make, folder = small_cifar
+
+    class Harm:
+        def __reduce__(self):
+            return os.mkdir, (str(folder / "harm"),)
+
+    (folder / "test_batch").write_bytes(pickle.dumps(Harm()))
+    with pytest.raises(td.DataUnavailable, match="it asks for posix"):
+        make(copy=True)
+    assert not (folder / "harm").exists()
+
+
+def test_a_file_that_changes_is_read_again(small_mnist, no_network, tmp_path):
+    raw = put(small_mnist, tmp_path)
+    td.mnist(root=tmp_path, **FEW)
+    name = "t10k-images-idx3-ubyte"
+    (raw / name).write_bytes(flipped(small_mnist[name]))
+    os.utime(raw / name, (1, 1))
+    with pytest.raises(td.DataUnavailable, match="broken"):
+        td.mnist(root=tmp_path, **FEW)
+
+
+def test_a_place_that_cannot_be_used_is_named(no_network, tmp_path, monkeypatch):
+    file = tmp_path / "file"
+    file.write_text("")
+    monkeypatch.setenv("TRICKS_DATA", str(file))
+    with pytest.raises(td.DataUnavailable, match="is a file: set TRICKS_DATA to a folder") as error:
+        td.mnist()
+    one_sentence(error)
+    monkeypatch.setenv("TRICKS_DATA", str(file / "below"))
+    with pytest.raises(td.DataUnavailable, match="may not be written to: set TRICKS_DATA") as error:
+        td.mnist()
+    one_sentence(error)
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setenv("TRICKS_DATA", str(tmp_path / "other"))
+    with pytest.raises(td.DataUnavailable, match="may not be written to: set TRICKS_DATA"):
+        td.mnist()
+
+
+def test_without_a_home_folder_the_mend_is_named(no_network, monkeypatch):
+    def homeless(self):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("TRICKS_DATA", raising=False)
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    with pytest.raises(td.DataUnavailable, match="no home folder here: set TRICKS_DATA") as error:
+        td.mnist()
+    one_sentence(error)
 
 
 @pytest.mark.skipif("TRICKS_MNIST_ROOT" not in os.environ, reason="TRICKS_MNIST_ROOT is not set")

@@ -190,6 +190,7 @@ MARGINS: tuple[Margin, ...] = tuple(
         ("success", "*", 0.25, "one run in four"),
         ("found", "*", 0.25, "one run in four"),
         ("steps*", "*", 20, "a tenth of a short training here"),
+        ("relative_steps", "*", 0.2, "a fifth of the other's steps; batches alone vary by a tenth"),
         ("log2_steps", "*", 0.5, "1.4 times as many steps"),
         ("doublings", "*", 0.5, "1.4 times as much"),
         ("log10_highest_rate", "*", 0.25, "half a step of the usual grid of rates, 0.1, 0.3, 1"),
@@ -220,7 +221,7 @@ def margin(metric: str, data: str) -> Margin:
         KeyError: no row fits; the message says what to do.
     """
     for row in MARGINS:
-        if fnmatchcase(metric, row.metric) and fnmatchcase(data, row.data):
+        if fnmatchcase(metric, row.metric) and fnmatchcase(data.lower(), row.data.lower()):
             return row
     raise KeyError(
         f"the table of margins has no row for {metric!r} on {data!r}: "
@@ -243,4 +244,4 @@ SCALES = (
 
 def scale(data: str) -> str:
     """``"made"``, ``"real"`` or ``"full"``, by a data set's name."""
-    return next(name for pattern, name in SCALES if fnmatchcase(data, pattern))
+    return next(name for pattern, name in SCALES if fnmatchcase(data.lower(), pattern.lower()))

@@ -1,7 +1,12 @@
-"""Run the book's notebooks: store clean outputs, or replicate every claim with other seeds.
+"""Run the book's notebooks: store clean outputs, or put every live claim to the test again.
 
     python -m book.notebooks run [paths]                  execute, clean, write what changed
-    python -m book.notebooks replicate --seed 3 [paths]   same code, fresh seeds, same verdicts?
+    python -m book.notebooks replicate --seed 3 [paths]   same code, fresh seeds
+    python -m book.notebooks stress --budget 2 [paths]    same seeds, twice the training
+
+The last two fail where two decided verdicts contradict each other. A replication fails as well
+where the two effects lie 3.3 standard errors apart: of 150 honest claims, about one in seven
+replications has such a pair. Moves to and from *undecided* are told, and are no failure.
 
 Without paths, every notebook under chapters/ takes part.
 """
@@ -15,12 +20,13 @@ import re
 import struct
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import ipykernel.kernelspec
 import nbformat
+import numpy as np
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
@@ -28,6 +34,7 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 
 from book.records import stored_records
+from tricks_lib import law
 
 CHAPTERS = Path("chapters")
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -42,6 +49,11 @@ FIXED_ENV = {
     "PYTHONHASHSEED": "0",
     "TQDM_DISABLE": "1",
 }
+
+
+# What makes a run another one than the stored: it comes from the command, never from the shell.
+CHANGES = ("TRICKS_SEED", "TRICKS_SEEDS", "TRICKS_BUDGET")
+FAR = 3.3  # standard errors
 
 
 class NotebookError(Exception):
@@ -93,7 +105,7 @@ def execute(path: Path, extra_env: Mapping[str, str], *, keep_going: bool = Fals
     )
     # Stored outputs are the CPU's; seeds come from extra_env alone, never from the caller's shell.
     env = {"TRICKS_DEVICE": "cpu", **os.environ, **FIXED_ENV}
-    env = {k: v for k, v in env.items() if k not in ("TRICKS_SEED", "TRICKS_SEEDS")}
+    env = {k: v for k, v in env.items() if k not in CHANGES}
     try:
         client.execute(env={**env, **extra_env}, cleanup_kc=True)
     except CellExecutionError as error:
@@ -180,40 +192,98 @@ def run(paths: Sequence[Path]) -> int:
 
 
 def replicate(paths: Sequence[Path], seed: int) -> int:
-    """Run every notebook with other seeds, in memory; how many claims or notebooks differ."""
-    problems = []
-    print(f"{'claim':<44} {'stored':<34} {'seed ' + str(seed):<34} same verdict?")
+    """Run every live claim with other seeds, in memory; how many problems there are."""
+
+    def compare(old: Record, new: Record) -> tuple[str, str]:
+        if old["seeds"] == new["seeds"]:
+            return "same seeds, so nothing was replicated", ""
+        z = distance(old, new)
+        values = [*old["differences"], *new["differences"]]
+        low, high = law.interval(values, rate=old["rate"])
+        pooled = law.verdict((low, high), old["margin"], old["direction"])
+        note = f"z {z:+.1f}, pooled {sum(values) / len(values):+.4g} {pooled}"
+        trouble = contradiction(old, new)
+        if not trouble and abs(z) > FAR:
+            trouble = f"the two effects lie {abs(z):.1f} standard errors apart"
+        return trouble, note
+
+    return _again(paths, {"TRICKS_SEED": str(seed)}, f"seed {seed}", compare)
+
+
+def stress(paths: Sequence[Path], budget: float) -> int:
+    """Run every live claim with the training multiplied, sweeps too; how many problems."""
+
+    def compare(old: Record, new: Record) -> tuple[str, str]:
+        return contradiction(old, new), ""
+
+    return _again(paths, {"TRICKS_BUDGET": f"{budget:g}"}, f"budget x {budget:g}", compare)
+
+
+def _again(
+    paths: Sequence[Path],
+    env: Mapping[str, str],
+    what: str,
+    compare: Callable[[Record, Record], tuple[str, str]],
+) -> int:
+    """Run the notebooks with another environment and hold their live claims to the stored ones."""
+    problems, moved, held = [], 0, 0
+    print(f"{'claim':<58} {'stored':<32} {what:<32} verdict")
     for path in paths:
-        stored = {r["id"]: r for r in stored_records(nbformat.read(path, as_version=4))}
+        stored = _live(nbformat.read(path, as_version=4))
+        if not stored:
+            continue
         try:
-            notebook = execute(path, {"TRICKS_SEED": str(seed)}, keep_going=True)
+            notebook = execute(path, env, keep_going=True)
         except NotebookError as error:
             problems.append(str(error))
             continue
-        # A failed assert may be prose that only the stored seeds bear out: it counts as a failure.
+        # A failed assert may be prose that only the stored runs bear out: it counts as a failure.
         problems += [f"{path}: {failure}" for failure in _failed_cells(notebook)]
-        fresh = {r["id"]: r for r in stored_records(notebook)}
-        for claim_id in stored | fresh:
-            old, new = stored.get(claim_id), fresh.get(claim_id)
-            trouble = _difference(old, new)
-            problems += [f"{path}: {claim_id}: {trouble}"] if trouble else []
-            mark = "NO: " + trouble if trouble else "yes"
-            print(f"{claim_id:<44} {_short(old):<34} {_short(new):<34} {mark}", flush=True)
+        fresh = _live(notebook)
+        for name in stored | fresh:
+            old, new = stored.get(name), fresh.get(name)
+            if old is None or new is None:
+                trouble, note = ("no stored record" if old is None else "vanished"), ""
+            else:
+                trouble, note = compare(old, new)
+            same = bool(old and new and old["verdict"] == new["verdict"])
+            held += same
+            moved += not same and not trouble
+            mark = "TURNED: " + trouble if trouble else ("same" if same else "moved")
+            line = f"{name:<58} {_short(old):<32} {_short(new):<32} {mark} {note}".rstrip()
+            print(line, flush=True)
+            problems += [f"{path}: {name}: {trouble}"] if trouble else []
     for problem in problems:
         print(f"\n{problem}", file=sys.stderr)
-    print(f"\n{len(paths)} notebooks, {len(problems)} problems")
+    print(
+        f"\n{len(paths)} notebooks: {held} verdicts the same, {moved} moved to or from "
+        f"undecided, {len(problems)} problems"
+    )
     return len(problems)
 
 
-def _difference(old: Record | None, new: Record | None) -> str:
-    """What is wrong with a replicated claim, in words; empty when nothing is."""
-    if old is None:
-        return "no stored record"
-    if new is None:
-        return "vanished"
-    if old["verdict"] != new["verdict"]:
-        return f"was {old['verdict']!r}, is {new['verdict']!r}"
-    return "same seeds, so nothing was replicated" if old.get("seeds") == new.get("seeds") else ""
+def _live(notebook: NotebookNode) -> dict[str, Record]:
+    """The live records by claim, data and what else tells measurements apart."""
+    return {
+        " ".join(filter(None, [r["id"], f"({r['data']})", r["at"]])): r
+        for r in stored_records(notebook)
+        if not r["recorded"]
+    }
+
+
+def contradiction(old: Record, new: Record) -> str:
+    """Two decided verdicts that differ, in words; empty when they do not contradict."""
+    both = {old["verdict"], new["verdict"]}
+    if len(both) == 1 or law.UNDECIDED in both:
+        return ""
+    return f"was {old['verdict']!r}, is {new['verdict']!r}"
+
+
+def distance(old: Record, new: Record) -> float:
+    """How many standard errors lie between two effects."""
+    errors = [np.std(r["differences"], ddof=1) / np.sqrt(r["num_seeds"]) for r in (old, new)]
+    apart, error = new["effect"] - old["effect"], float(np.hypot(*errors))
+    return apart / error if error else float(np.sign(apart)) * np.inf if apart else 0.0
 
 
 def _short(record: Record | None) -> str:
@@ -225,11 +295,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m book.notebooks", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("run", "replicate"):
+    for name in ("run", "replicate", "stress"):
         command = commands.add_parser(name)
         command.add_argument("paths", nargs="*", type=Path)
         if name == "replicate":
             command.add_argument("--seed", type=int, required=True, help="any number but 0")
+        if name == "stress":
+            command.add_argument("--budget", type=float, required=True, help="2 for twice as long")
     options = parser.parse_args(arguments)
     try:
         paths = find_notebooks(options.paths)
@@ -237,6 +309,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     if options.command == "run":
         return int(run(paths) > 0)
+    if options.command == "stress":
+        if options.budget in (0, 1) or options.budget < 0:
+            parser.error("a budget of 1 gives the stored runs again; choose another, such as 2.")
+        return int(stress(paths, options.budget) > 0)
     if options.seed == 0:
         parser.error("seed 0 gives the stored seeds again; choose another number.")
     return int(replicate(paths, options.seed) > 0)

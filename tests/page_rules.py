@@ -22,8 +22,9 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
 from book.notebooks import clean
-from book.records import check_record, stored_records
+from book.records import check_record, ids_in, stored_records
 from tests.notebook_rules import tolerances
+from tricks_lib.law import LOOKS, TOO_SMALL
 
 ROOT = Path(__file__).parent.parent
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
@@ -63,7 +64,7 @@ OPTUNA_SETUP = 'if importlib.util.find_spec("optuna") is None:\n    %pip install
 MAX_LINES, MEDIAN_LINES, MAX_COLUMNS = 25, 8, 100
 MAX_WORDS = 90
 MIN_ALT = 20
-MIN_SEEDS = 10
+MAX_HEADLINES = 6
 MAX_RTOL = 0.1
 BADGE_IMAGE = "https://colab.research.google.com/assets/colab-badge.svg"
 
@@ -396,28 +397,38 @@ def records(page: Page) -> Iterator[str]:
 
 
 def seeds(page: Page) -> Iterator[str]:
-    """At least ten different seeds stand behind every claim."""
+    """Every claim rests on different seeds, as many as one of the looks of the law."""
     for record in page.records:
-        if record["num_seeds"] < MIN_SEEDS or len(set(record["seeds"])) != record["num_seeds"]:
-            yield f"claim {record['id']} rests on the seeds {record['seeds']}"
+        if record["num_seeds"] not in LOOKS or len(set(record["seeds"])) != record["num_seeds"]:
+            yield f"claim {record['id']} rests on the seeds {record['seeds']}, not on {LOOKS}"
 
 
 def claim_ids(page: Page) -> Iterator[str]:
-    """``page.slug``, each once."""
-    ids = [record["id"] for record in page.records]
-    for claim_id in ids:
-        if not re.fullmatch(rf"{re.escape(page.path.stem)}\.[a-z0-9_]+", claim_id):
-            yield f"the claim id {claim_id!r} must be '{page.path.stem}.<slug>'"
-        if ids.count(claim_id) > 1:
-            yield f"the claim {claim_id!r} is measured twice"
-    if page.teaches_a_trick and not ids:
+    """``page.slug``; a claim that is measured again says on which data, or what else differs."""
+    keys = [(record["id"], record["data"], record["at"]) for record in page.records]
+    for key in keys:
+        if not re.fullmatch(rf"{re.escape(page.path.stem)}\.[a-z0-9_]+", key[0]):
+            yield f"the claim id {key[0]!r} must be '{page.path.stem}.<slug>'"
+        if keys.count(key) > 1:
+            yield f"the claim {key[0]!r} is measured twice on {key[1]}; tell them apart with at="
+    if page.teaches_a_trick and not keys:
         yield "measures no claim"
+
+
+def headlines(page: Page) -> Iterator[str]:
+    """A page has few claims that a reader came for, each with the place in its source."""
+    found = {record["id"]: record for record in page.records if record["headline"]}
+    if len(found) > MAX_HEADLINES:
+        yield f"has {len(found)} headline claims, at most {MAX_HEADLINES}"
+    for name, record in found.items():
+        if not record["place"]:
+            yield f"the headline claim {name} does not say where its source teaches it"
 
 
 def placebos(page: Page) -> Iterator[str]:
     """What cannot matter must not be seen to matter."""
     for record in page.records:
-        if record["kind"] != "claim" and record["verdict"] != "no detectable effect":
+        if record["kind"] != "claim" and record["verdict"] != TOO_SMALL:
             yield f"the {record['kind']} {record['id']} came out as {record['verdict']!r}"
 
 
@@ -426,10 +437,12 @@ def declared_first(page: Page) -> Iterator[str]:
     declared: dict[str, tuple[int, int]] = {}  # claim id -> (cell, line)
     names: dict[str, list[str]] = {}  # variable -> the claim ids that it may hold
     assigned: list[tuple[tuple[int, int], set[str], ast.AST]] = []
+    makers: dict[str, str] = {}  # variable -> the page of the tl.Claims that it holds
     for number, tree in enumerate(page.trees):
-        for call in _calls(tree, "Claim"):
-            if claim_id := _claim_id(call):
-                declared.setdefault(claim_id, (number, call.lineno))
+        list(ids_in(tree, makers))  # finds the makers of this cell
+        for statement in tree.body:
+            for claim_id in ids_in(statement, makers):
+                declared.setdefault(claim_id, (number, statement.lineno))
         for node in ast.walk(tree):
             if isinstance(node, ast.Assign):
                 targets = {
@@ -437,28 +450,22 @@ def declared_first(page: Page) -> Iterator[str]:
                 }
                 assigned.append(((number, node.lineno), targets, node.value))
                 for target in targets:
-                    found = [i for call in _calls(node.value, "Claim") if (i := _claim_id(call))]
-                    names.setdefault(target, []).extend(found)
+                    names.setdefault(target, []).extend(ids_in(node.value, makers))
     for record in page.records:
         if record["id"] not in declared:
-            yield f"claim {record['id']} is declared nowhere as Claim(id=...)"
+            yield f"claim {record['id']} is declared nowhere"
     for number, tree in enumerate(page.trees):
         for call in _calls(tree, "claim"):
             if len(call.args) < 2:
                 continue
             ids = [i for name in _names(call.args[0]) for i in names.get(name, [])]
-            if _calls(call.args[0], "Claim"):
+            if list(ids_in(call.args[0], makers)):
                 yield f"cell {page.code[number].id}: declare the Claim in a cell before its study"
             here = (number, call.lineno)
             for place in _measured_at(call.args[1], here, assigned):
                 for claim_id in ids:
                     if declared[claim_id] > place:
                         yield f"claim {claim_id} is declared after it was measured"
-
-
-def _claim_id(call: ast.Call) -> str | None:
-    values = [k.value for k in call.keywords if k.arg == "id"] + call.args[:1]
-    return values[0].value if values and isinstance(values[0], ast.Constant) else None
 
 
 def _names(tree: ast.AST) -> set[str]:
@@ -475,7 +482,7 @@ def _measured_at(
         earlier = [a for a in assigned if a[0] < before and name in a[1]]
         if earlier:
             place, _, source = earlier[-1]
-            if _calls(source, "compare"):
+            if _calls(source, "compare") or _calls(source, "recorded"):
                 yield place
             else:
                 yield from _measured_at(source, place, assigned)
@@ -536,6 +543,7 @@ RULES = (
     records,
     seeds,
     claim_ids,
+    headlines,
     placebos,
     declared_first,
     traps,

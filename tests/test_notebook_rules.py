@@ -24,14 +24,15 @@ from tests.notebook_rules import claim_difference, same_text, tolerances
 ROOT = Path(__file__).parent.parent
 
 CLAIM = f"""
+import numpy as np
 from IPython.display import display
-record = dict(id="rules.demo", sentence="It helps.", source="who2020", kind="claim",
-    data="made", metric="test_accuracy", direction="higher", arms=["with", "without"],
-    margin=0.01, effect=0.05, interval=[0.046, 0.054], detectable=0.004, num_seeds=10,
-    seeds=list(range(10)), verdict="holds", versions=dict(torch="1"), device="cpu")
-card = "<div>+0.05</div>"
-line = "HOLDS · It helps. [rules.demo]"
-display({{"text/plain": line, "text/html": card, "{CLAIM_MIME}": record}}, raw=True)
+from tricks_lib import Claim, Effect
+from tricks_lib.claims import record
+values = 0.05 + 0.0039 * np.array([-1.5, -1, -1, -0.5, 0, 0, 0.5, 1, 1, 1.5])
+effect = Effect(values, tuple(range(10)), "with", "without", "test_accuracy", "made", "cpu")
+found = record(Claim("rules.demo", "It helps.", "who2020", margin=0.01), effect)
+line = "HOLDS · It helps. [rules.demo: made]"
+display({{"text/plain": line, "text/html": "<div>+0.05</div>", "{CLAIM_MIME}": found}}, raw=True)
 """
 TABLE = "import pandas as pd; pd.DataFrame({'arm': ['a', 'b'], 'n': [3, 4], 'loss': [0.51, 0.73]})"
 MARKDOWN = "from IPython.display import Markdown; Markdown('The gain is **0.12** with 5 seeds.')"
@@ -86,7 +87,9 @@ CASES = {
     "effect beyond the margin": (CLAIM, [], set_record(effect=0.062), False),
     "interval within the margin": (CLAIM, [], set_record(interval=[0.045, 0.055]), True),
     "interval beyond the margin": (CLAIM, [], set_record(interval=[0.046, 0.08]), False),
-    "detectable beyond the margin": (CLAIM, [], set_record(detectable=0.02), False),
+    "other conditions": (CLAIM, [], set_record(conditions={"steps": "300"}), False),
+    "another pick": (CLAIM, [], set_record(conditions={"tuned": "lr 0.1"}), True),
+    "other single seeds": (CLAIM, [], set_record(differences=[0.05] * 10), True),
     "another machine": (CLAIM, [], set_record(versions={"torch": "9"}, device="cuda"), True),
     "another verdict line": (CLAIM, [], replace("HOLDS", "OPPOSITE"), False),
     "another card": (CLAIM, [], lambda c: c.outputs[0].data.update({"text/html": "-"}), True),
@@ -170,7 +173,7 @@ def test_bad_tolerance_is_an_error() -> None:
 
 
 def test_claims_that_differ_in_a_field_are_named() -> None:
-    stored = {"id": "a.b", "margin": 0.01, "effect": float("nan"), "detectable": None}
+    stored = {"id": "a.b", "margin": 0.01, "effect": float("nan")}
     assert claim_difference(stored, dict(stored)) == ""
     assert "a.b" in claim_difference(stored, {**stored, "effect": 0.0})
     assert "kind" in claim_difference(stored, {**stored, "kind": "placebo"})
@@ -186,13 +189,12 @@ def test_a_claim_may_move_by_its_statistical_error_and_no_further() -> None:
 
 
 def test_an_interval_may_move_with_its_effect_and_vary_in_width_by_a_factor_of_three() -> None:
-    stored = {"id": "a.b", "margin": 0.01, "effect": 0.2, "interval": [0.1, 0.3], "detectable": 0.1}
-    moved = {**stored, "effect": 0.15, "interval": [0.11, 0.19], "detectable": 0.04}
+    stored = {"id": "a.b", "margin": 0.01, "effect": 0.2, "interval": [0.1, 0.3]}
+    moved = {**stored, "effect": 0.15, "interval": [0.11, 0.19]}
     assert claim_difference(stored, moved) == ""
     assert "interval" in claim_difference(stored, {**stored, "interval": [0.17, 0.23]})
     assert "interval" in claim_difference(stored, {**stored, "interval": [0.35, 0.5]})
-    assert "detectable" in claim_difference(stored, {**stored, "detectable": 0.31})
     # Below the margin nothing matters: a placebo of no spread may have a little elsewhere.
-    flat = {"id": "a.b", "margin": 0.01, "effect": 0.0, "interval": [0.0, 0.0], "detectable": 0.0}
-    little = {**flat, "effect": 0.002, "interval": [-0.003, 0.007], "detectable": 0.006}
+    flat = {"id": "a.b", "margin": 0.01, "effect": 0.0, "interval": [0.0, 0.0]}
+    little = {**flat, "effect": 0.002, "interval": [-0.003, 0.007]}
     assert claim_difference(flat, little) == ""

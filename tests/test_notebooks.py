@@ -20,6 +20,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from book.notebooks import clean, find_notebooks, strip_png
 from book.records import MIME
 from tests.page_rules import ROOT, RULES, TRICK_PARTS, Page, expected_badge, expected_setup
+from tricks_lib import Claim, Effect
+from tricks_lib.claims import record
+from tricks_lib.law import TOO_SMALL
 
 PATHS = [path.relative_to(ROOT) for path in find_notebooks([ROOT / "chapters"])]
 
@@ -42,31 +45,28 @@ def test_part_has_a_placebo(part: str) -> None:
         pytest.skip(f"the part {part} is not written yet")
     placebos = [r for page in pages for r in page.records if r["kind"] == "placebo"]
     assert placebos, f"{part} has no placebo that shows how chance looks"
-    assert {record["verdict"] for record in placebos} == {"no detectable effect"}
+    assert {record["verdict"] for record in placebos} == {TOO_SMALL}
 
 
 # ------------------------------------------------------------------------ one good page
 
-RECORD = {
-    "id": "demo.few_images",
-    "sentence": "It helps.",
-    "source": "who2020",
-    "tested_by": [],
-    "kind": "claim",
-    "data": "glyphs",
-    "metric": "test_accuracy",
-    "direction": "higher",
-    "arms": ["with", "without"],
-    "margin": 0.01,
-    "effect": 0.05,
-    "interval": [0.04, 0.06],
-    "detectable": 0.009,
-    "num_seeds": 10,
-    "seeds": list(range(10)),
-    "verdict": "holds",
-    "versions": {"torch": "2"},
-    "device": "cpu",
-}
+EFFECT = Effect(
+    np.linspace(0.04, 0.06, 10),
+    tuple(range(10)),
+    "with",
+    "without",
+    "test_accuracy",
+    "glyphs",
+    "cpu",
+)
+RECORD = record(Claim("demo.few_images", "It helps.", "who2020, table 1", headline=True), EFFECT)
+
+
+def seven_headlines() -> list[NotebookNode]:
+    records = [RECORD | {"id": f"demo.claim_{n}"} for n in range(7)]
+    return [new_output("display_data", data={MIME: found}) for found in records]
+
+
 DECLARE = 'from tricks_lib import Claim\n\nDEMO = Claim("demo.few_images", "It helps.", "who2020")'
 MEASURE = "study = compare(arms, data)\neffect = study.effect('with')"
 SNIPPET = "import torch\n\nlayer = torch.nn.Dropout(0.5)"
@@ -87,7 +87,7 @@ def good_notebook() -> NotebookNode:
     """Cell ids are c00, c01, ...; the names below are used by the breakages."""
     badge = expected_badge(Page(PATH, new_notebook(), ""))
     minutes = "**About 1 minute on a CPU** · **Before this:** nothing"
-    record = {MIME: RECORD, "text/plain": "HOLDS · It helps. [demo.few_images]"}
+    judged = {MIME: RECORD, "text/plain": "HOLDS · It helps. [demo.few_images: glyphs]"}
     alt = {"mystnb": {"image": {"alt": "The line rises from one to two."}}}
     cells = [
         new_markdown_cell(f"# A trick\n\n{badge}\n\n{minutes}"),
@@ -101,7 +101,7 @@ def good_notebook() -> NotebookNode:
         new_markdown_cell("## Predict, then measure"),
         new_code_cell(DECLARE),
         new_code_cell(MEASURE),
-        new_code_cell("claim(DEMO, effect)", outputs=[new_output("display_data", data=record)]),
+        new_code_cell("claim(DEMO, effect)", outputs=[new_output("display_data", data=judged)]),
         new_markdown_cell("## Where it fails\n\n## Use it"),
         new_code_cell(SNIPPET),
         new_markdown_cell("## Exercises\n\n1. One.\n2. Two.\n3. Three."),
@@ -213,13 +213,16 @@ BREAKAGES: list[tuple[str, str, Break]] = [
     ("typed_numbers", "loss", prose("After training the loss is 0.31.")),
     ("records", "verdict", fields(verdict="opposite")),
     ("records", "unknown", fields(p_value=0.01)),
-    ("seeds", "few", fields(num_seeds=9, seeds=list(range(9)))),
+    ("seeds", "between two looks", fields(num_seeds=9, seeds=list(range(9)))),
     ("seeds", "repeated", fields(seeds=[0] * 10)),
     ("claim_ids", "other page", fields(id="other.few_images")),
     ("claim_ids", "twice", lambda cells: cells[9].outputs.append(cells[9].outputs[0])),
     ("claim_ids", "none", lambda cells: cells[9].update(outputs=[])),
     ("placebos", "placebo", fields(kind="placebo")),
     ("placebos", "control", fields(kind="control", verdict="opposite")),
+    ("placebos", "undecided", fields(kind="control", verdict="undecided")),
+    ("headlines", "no place", fields(place="")),
+    ("headlines", "seven", lambda cells: cells[9].update(outputs=seven_headlines())),
     ("declared_first", "never", source(7, "DEMO = 1")),
     ("declared_first", "after", lambda cells: cells.insert(8, cells.pop(7))),
     ("declared_first", "inline", source(9, "claim(Claim('demo.few_images'), effect)")),

@@ -1,4 +1,4 @@
-"""`make notebooks` and `make replicate`, on a small notebook whose claims misbehave on purpose."""
+"""`make notebooks`, `make replicate` and `make stress`, on a small notebook whose claims misbehave on purpose."""
 
 from __future__ import annotations
 
@@ -12,19 +12,34 @@ from book import notebooks
 from book.records import MIME
 
 SETUP = f"""
-import os, sys
+import os
+import numpy as np
 from IPython.display import display
-seed = int(os.environ.get("TRICKS_SEED", 0))
-def claim(name, verdict, seeds):
-    record = dict(id=name, verdict=verdict, effect=0.1 + seed, seeds=seeds)
-    display({{"text/plain": verdict, "{MIME}": record}}, raw=True)
+from tricks_lib import Claim, Effect, budget
+from tricks_lib.claims import record
+seed, long = int(os.environ.get("TRICKS_SEED", 0)), budget(100) > 100
+EFFECT = {{"holds": 0.2, "opposite": -0.2, "too small to matter": 0.0, "undecided": 0.11}}
+def claim(name, verdict, seeds=(), recorded=None, more=0.0):
+    seeds = tuple(seeds) or tuple(range(100 * seed, 100 * seed + 5))
+    spread = 0.3 if verdict == "undecided" else 0.01
+    values = EFFECT[verdict] + more + spread * np.linspace(-1, 1, 5)
+    effect = Effect(
+        values, seeds, "with", "without", "test_accuracy", "made", "cpu", recorded=recorded
+    )
+    found = record(Claim(name, "It helps.", "who2020", margin=0.1), effect)
+    display({{"text/plain": found["verdict"], "{MIME}": found}}, raw=True)
 """
 CLAIMS = """
-claim("demo.steady", "holds", [seed])
-claim("demo.flips", "opposite" if seed else "holds", [seed])
-claim("demo.fixed", "holds", [7])
+claim("demo.steady", "holds")
+claim("demo.flips", "opposite" if seed else "holds")
+claim("demo.moves", "undecided" if seed else "holds")
+claim("demo.far", "holds", more=0.1 if seed else 0.0)
+claim("demo.fixed", "holds", seeds=range(5))
+claim("demo.recorded", "opposite" if seed or long else "holds", recorded={"date": "then",
+      "device": "a GPU", "takes": "an hour"})
+claim("demo.budget", "opposite" if long else "holds")
 if seed == 0:
-    claim("demo.vanishes", "holds", [seed])
+    claim("demo.vanishes", "holds")
 """
 FIGURE = "import matplotlib.pyplot as plt; plt.plot([1, 2]); plt.show()"
 PROSE = "assert seed == 0, 'the prose says so'"
@@ -48,7 +63,8 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_second_run_writes_nothing(
     stored: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TRICKS_SEED", "5")  # a forgotten setting must not reach the outputs
+    monkeypatch.setenv("TRICKS_SEED", "5")  # forgotten settings must not reach the outputs
+    monkeypatch.setenv("TRICKS_BUDGET", "3")
     before, written = stored.read_bytes(), stored.stat().st_mtime_ns
     assert notebooks.main(["run", str(stored.parent)]) == 0
     assert "unchanged" in capsys.readouterr().out
@@ -61,17 +77,31 @@ def test_replicate_names_what_changed(stored: Path, capsys: pytest.CaptureFixtur
     before = stored.read_bytes()
     assert notebooks.main(["replicate", "--seed", "3", str(stored)]) == 1
     shown = capsys.readouterr()
-    assert "demo.flips: was 'holds', is 'opposite'" in shown.err
-    assert "demo.vanishes: vanished" in shown.err
-    assert "demo.fixed: same seeds" in shown.err
+    assert "demo.flips (made): was 'holds', is 'opposite'" in shown.err
+    assert "demo.vanishes (made): vanished" in shown.err
+    assert "demo.fixed (made): same seeds" in shown.err
+    assert "demo.far (made): the two effects lie" in shown.err, "agreeing verdicts, far apart"
     assert "AssertionError: the prose says so" in shown.err
-    assert "demo.steady:" not in shown.err
-    assert "1 notebooks, 4 problems" in shown.out
+    for content in ("demo.steady", "demo.moves", "demo.recorded", "demo.budget"):
+        assert f"{content} (made):" not in shown.err
+    assert "1 moved to or from undecided, 5 problems" in shown.out
+    assert "pooled +0.2 holds" in shown.out
     assert stored.read_bytes() == before, "replicating must not store anything"
 
 
+def test_stress_names_the_verdicts_that_turn_around(
+    stored: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = stored.read_bytes()
+    assert notebooks.main(["stress", "--budget", "2", str(stored)]) == 1
+    shown = capsys.readouterr()
+    assert "demo.budget (made): was 'holds', is 'opposite'" in shown.err
+    assert "0 moved to or from undecided, 1 problems" in shown.out
+    assert stored.read_bytes() == before, "a stress run must not store anything"
+
+
 def test_replicate_is_content_when_verdicts_stay(tmp_path: Path) -> None:
-    path = write(tmp_path / "demo.ipynb", SETUP, 'claim("demo.steady", "holds", [seed])')
+    path = write(tmp_path / "demo.ipynb", SETUP, 'claim("demo.steady", "holds")')
     notebooks.main(["run", str(path)])
     assert notebooks.main(["replicate", "--seed", "1", str(path)]) == 0
 
@@ -93,6 +123,7 @@ def test_an_error_names_its_cell_and_leaves_the_file(
         (["run", "nowhere"], "nowhere is neither a notebook nor a folder"),
         (["run", "README.md"], "README.md is neither a notebook nor a folder"),
         (["replicate", "--seed", "0"], "seed 0 gives the stored seeds again"),
+        (["stress", "--budget", "1"], "a budget of 1 gives the stored runs again"),
     ],
 )
 def test_bad_arguments(

@@ -6,7 +6,7 @@
 trick     its name, which becomes a link to the page
 page      the page that teaches it, from here: ``../regularization/dropout``
 said      what is commonly said
-claims    the ids of claims whose sentence, verdict and effect are shown
+claims    the ids of claims whose sentence, verdicts and effects are shown
 do        what to do, given all that
 ========  ===================================================================================
 
@@ -17,7 +17,6 @@ becomes a warning, which ``make book`` turns into an error.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -29,7 +28,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from book import sheet
-from book.ledger import badge, cell, reference, table, warn
+from book.ledger import badge, cell, measurements, reference, table, warn
+from book.measured import labels
 from book.records import Found, format_value, unit
 
 KEYS = ("trick", "page", "said", "claims", "do")
@@ -55,17 +55,6 @@ def read_rows(text: str) -> tuple[list[dict[str, Any]], list[str]]:
         else:
             rows.append(row)
     return rows, wrong
-
-
-def sentences(claims: Sequence[Found]) -> list[str]:
-    """The sentence of each claim; claims that share one also say on which data."""
-    all_of_them = [found.sentence for found in claims]
-    return [
-        f"{found.sentence.rstrip('.')} ({found.data.partition(',')[0]})."
-        if all_of_them.count(found.sentence) > 1
-        else found.sentence
-        for found in claims
-    ]
 
 
 def effect(found: Found) -> tuple[str, str]:
@@ -129,20 +118,24 @@ class CheatSheet(SphinxDirective):
         """A row of the table, and the same row for the PDF."""
         page = self.parse(f"{{doc}}`{row['trick']} <{row['page']}>`")
         said, todo = self.parse(row["said"]), self.parse(row["do"])
-        claims = []
+        cells, lines = [], []
         for name in row["claims"]:
-            if name in self.env.claims:
-                claims.append(self.env.claims[name])
-            else:
+            measured = measurements(self.env, name)
+            if not measured:
                 warn(f"no record has the claim id {name!r}", self.get_location())
-        measured, lines = [], []
-        for found, sentence in zip(claims, sentences(claims), strict=True):
-            mean, interval = effect(found)
-            link = reference(self.env, found, nodes.Text(sentence))
-            numbers = nodes.inline("", f" {mean} {interval}", classes=["small"])
-            measured.append(cell(link, nodes.Text(" "), badge(found), numbers))
+                continue
+            found = measured[0]
+            shown = [reference(self.env, found, nodes.Text(found.sentence))]
+            results = []
+            for one, label in zip(measured, labels(measured), strict=True):
+                mean, interval = effect(one)
+                where = f" {label}:" if label else ""
+                numbers = nodes.inline("", f"{where} {mean} {interval}", classes=["small"])
+                shown += [nodes.Text(" "), badge(one), numbers]
+                results.append(sheet.Result(one.verdict, mean, label))
+            cells.append(cell(*shown))
             address = f"{self.config.html_baseurl}{found.docname}.html#{found.anchor}"
-            lines.append(sheet.Line(sentence, found.verdict, mean, address))
+            lines.append(sheet.Line(found.sentence, results, address))
         docname = posixpath.normpath(
             posixpath.join(posixpath.dirname(self.env.docname), row["page"])
         )
@@ -154,7 +147,7 @@ class CheatSheet(SphinxDirective):
             lines=lines,
             todo=markup(todo[0]),
         )
-        return [page, said, measured, todo], printed
+        return [page, said, cells, todo], printed
 
     def parse(self, text: str) -> list[nodes.Node]:
         """One paragraph, with the markup of the page's own language."""

@@ -1,4 +1,4 @@
-"""Forest plots: every claim a row, its effect and interval against zero."""
+"""Forest plots: every measurement a row, its effect and interval against zero."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from book.records import HOLDS, NONE, OPPOSITE, VERDICTS, Found
+from book.measured import by_claim, labels
+from book.records import Found
+from tricks_lib.law import CONFIDENCE, HOLDS, OPPOSITE, TOO_SMALL, UNDECIDED, VERDICTS
 
-# Colours that colour-blind readers can tell apart; the shape says the same once more.
+# Colours that colour-blind readers can tell apart; shape, filling and line say the same once more.
 STYLE = {
     HOLDS: {"color": "#0072B2", "marker": "o", "markerfacecolor": "#0072B2"},
-    NONE: {"color": "#6B6B6B", "marker": "o", "markerfacecolor": "white"},
     OPPOSITE: {"color": "#C44E00", "marker": "D", "markerfacecolor": "#C44E00"},
+    TOO_SMALL: {"color": "#6B6B6B", "marker": "o", "markerfacecolor": "white"},
+    UNDECIDED: {"color": "#8A4F9E", "marker": "D", "markerfacecolor": "white"},
 }
+# What is not known is drawn with gaps.
+DASHES = {UNDECIDED: (2.2, 1.4)}
 TICKS = (1, 3, 10, 30, 100, 300, 1000)
 SYSTEM_FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
 INK, PALE = "#24292F", "#57606A"
@@ -28,11 +33,11 @@ def alt_text(claims: Sequence[Found]) -> str:
     """What the figure shows, in words, for readers who cannot see it."""
     counts = {name: sum(claim.verdict == name for claim in claims) for name in VERDICTS}
     return (
-        f"Forest plot of {len(claims)} measured claims. Each row is the effect of one claim with "
-        "its 95 % interval, in multiples of the smallest effect that matters; zero is in the "
-        "middle and the right-hand side is where the claim points. "
-        f"{counts[HOLDS]} hold, {counts[NONE]} show no detectable effect, "
-        f"{counts[OPPOSITE]} come out opposite."
+        f"Forest plot of {len(claims)} measurements of {len(by_claim(claims))} claims. Each row is "
+        f"one effect with its {100 * CONFIDENCE:.0f} % interval, in multiples of the smallest "
+        "effect that matters; zero is in the middle and the right-hand side is where the claim "
+        f"points. {counts[HOLDS]} hold, {counts[OPPOSITE]} come out opposite, "
+        f"{counts[TOO_SMALL]} are too small to matter, {counts[UNDECIDED]} are undecided."
     )
 
 
@@ -40,7 +45,8 @@ def draw(claims: Sequence[Found], path: Path, *, narrow: bool, compact: bool = F
     """Draw the claims into an SVG file, the same bytes each time.
 
     Args:
-        claims: What to show, a row each, grouped by page in the order given.
+        claims: What to show, a row for each measurement, grouped by page in the order given; the
+            measurements of one claim come together.
         path: The file to write.
         narrow: For a phone: 3.5 inches wide, labels above the rows instead of beside them.
         compact: Name the pages only, not each claim.
@@ -49,7 +55,7 @@ def draw(claims: Sequence[Found], path: Path, *, narrow: bool, compact: bool = F
     rows, y = _layout(claims, narrow, compact)
     settings = {"svg.fonttype": "none", "svg.hashsalt": "ledger", "font.family": "DejaVu Sans"}
     with mpl.rc_context(settings):
-        top, bottom = 0.32, 0.72
+        top, bottom = 0.5 if narrow else 0.32, 0.72  # two rows of legend on a phone
         height = top + y + bottom
         figure = Figure(figsize=(width, height))
         FigureCanvasSVG(figure)
@@ -58,9 +64,10 @@ def draw(claims: Sequence[Found], path: Path, *, narrow: bool, compact: bool = F
             (left / width, bottom / height, 1 - (left + 0.12) / width, y / height)
         )
         _axis(axes, claims, y)
+        names = _names(claims)
         for claim, at, first in rows:
             _row(axes, claim, at, compact, crowded=compact and len(claims) > 30)
-            _labels(axes, claim, at, first, narrow, compact)
+            _labels(axes, claim, names[claim.key], at, first, narrow, compact)
         _legend(axes, narrow)
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
     # The reader's own system font, not the font of the machine that drew the figure.
@@ -78,7 +85,8 @@ def _layout(
     space = (0.32 if narrow else 0.1) if compact else (0.44 if narrow else 0.4)
     rows, y = [], 0.0
     for page in dict.fromkeys(claim.page for claim in claims):
-        group = [claim for claim in claims if claim.page == page]
+        here = by_claim(claim for claim in claims if claim.page == page)
+        group = [claim for measured in here for claim in measured]
         if compact:
             group.sort(key=lambda claim: claim.scaled[1])
         y += space
@@ -86,6 +94,18 @@ def _layout(
         # The name of a page needs its height, however few its claims.
         y += max(step * len(group), 0.1)
     return rows, y
+
+
+def _names(claims: Sequence[Found]) -> dict[str, str]:
+    """What stands beside the row of each measurement, by its key."""
+    names = {}
+    for measured in by_claim(claims):
+        for claim, label in zip(measured, labels(measured), strict=True):
+            name = claim.id.split(".")[1].replace("_", " ")
+            if claim.kind != "claim":
+                name += f" ({claim.kind})"
+            names[claim.key] = f"{name}, {label}" if label else name
+    return names
 
 
 def _axis(axes: Axes, claims: Sequence[Found], bottom: float) -> None:
@@ -142,12 +162,13 @@ def _row(axes: Axes, claim: Found, at: float, compact: bool, crowded: bool) -> N
     """One line and one mark; smaller ones where many rows share little space."""
     low, mean, high = claim.scaled
     style = STYLE[claim.verdict]
+    dashes = DASHES.get(claim.verdict)
     axes.plot(
         [low, high],
         [at, at],
         color=style["color"],
         linewidth=1.0 if crowded else 1.6,
-        solid_capstyle="round",
+        **({"dashes": dashes} if dashes else {"solid_capstyle": "round"}),
     )
     axes.plot(
         [mean],
@@ -159,12 +180,11 @@ def _row(axes: Axes, claim: Found, at: float, compact: bool, crowded: bool) -> N
     )
 
 
-def _labels(axes: Axes, claim: Found, at: float, first: bool, narrow: bool, compact: bool) -> None:
-    """The page once per group; each claim's name unless the plot is compact."""
+def _labels(
+    axes: Axes, claim: Found, name: str, at: float, first: bool, narrow: bool, compact: bool
+) -> None:
+    """The page once per group; each measurement's name unless the plot is compact."""
     page = claim.page.replace("_", " ")
-    name = claim.id.split(".")[1].replace("_", " ")
-    if claim.kind != "claim":
-        name += f" ({claim.kind})"
     side = axes.get_yaxis_transform()  # x in shares of the axis, y in data
     if narrow:
         if first:
@@ -205,17 +225,19 @@ def _labels(axes: Axes, claim: Found, at: float, first: bool, narrow: bool, comp
 def _legend(axes: Axes, narrow: bool) -> None:
     """Say which side means what, above the plot, and what the marks mean."""
     size = 7.5 if narrow else 8.5
-    for name, label in ((HOLDS, "holds"), (NONE, "no detectable effect"), (OPPOSITE, "opposite")):
-        axes.plot(
-            [], [], linewidth=1.6, markersize=5, markeredgewidth=1.4, label=label, **STYLE[name]
+    for name in VERDICTS:
+        (mark,) = axes.plot(
+            [], [], linewidth=1.6, markersize=5, markeredgewidth=1.4, label=name, **STYLE[name]
         )
+        if name in DASHES:
+            mark.set_dashes(DASHES[name])
     axes.legend(
         loc="lower center",
         bbox_to_anchor=(0.5, 1.0),
-        ncols=3,
+        ncols=2 if narrow else len(VERDICTS),
         frameon=False,
         fontsize=size,
-        handlelength=1.4,
+        handlelength=2.2,
         columnspacing=1.2,
         borderaxespad=0.2,
         labelcolor=INK,

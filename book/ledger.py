@@ -2,13 +2,15 @@
 
 =====================================  ==========================================================
 ``{claims-ledger}``  part, kind        the full table: who says it, effect, interval, verdict
-``{claims-list}``    part              claim and verdict only, for the first page of a part
+``{claims-list}``    part              claim and verdicts only, for the first page of a part
 ``{claims-plot}``    part, compact     a forest plot
-``{claim}`id```                        a link to a claim's card, with its verdict
-``{claim-count}`holds```               a number: claims, holds, none, opposite, checks, pages ...
+``{margins}``                          the table of smallest effects that matter
+``{claim}`id```                        a link to a claim's first card, with all of its verdicts
+``{claim-count}`holds```               a number: claims, measurements, holds, undecided, pages ...
 inline code with a claim's id          the same link, in notebooks as well
 =====================================  ==========================================================
 
+A claim stands once, however often it is measured; each measurement has a verdict of its own.
 Numbers about claims are never typed: they come from the records at every build, and whatever
 does not fit together becomes a warning, which ``make book`` turns into an error.
 """
@@ -18,6 +20,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -30,13 +34,16 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from book import forest
-from book.records import HOLDS, ID, NONE, OPPOSITE, Found, collect, format_value, unit
+from book import forest, prose
+from book.measured import COUNTS, by_claim, counts, labels
+from book.records import ID, Found, collect, format_value, unit
+from tricks_lib import law
 
 logger = logging.getLogger(__name__)
 
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 LOCAL_BADGE = Path(__file__).parent / "vendor" / "colab-badge.svg"
+MARGINS_ID = "margins"  # where a page's table of margins stands
 
 
 # --- reading ----------------------------------------------------------------------------------
@@ -53,6 +60,8 @@ def read_records(app: Sphinx, env: Any, added: set, changed: set, removed: set) 
     keys = env.get_domain("cite").bibdata.data.entries
     env.claims, problems = collect(notebooks, keys)
     env.claim_pages = {path.stem: name for name, path in notebooks.items()}
+    pages = {name: Path(env.doc2path(name)) for name in in_book}
+    problems += prose.problems(pages, verdicts(env))
     for problem in problems:
         warn(problem.message, problem.docname)
     for path in sorted(source.glob("chapters/**/*.ipynb")):
@@ -72,12 +81,33 @@ def warn(message: str, location: Any = None) -> None:
     logger.warning(message, location=location, type="ledger")
 
 
+def measurements(env: Any, name: str) -> list[Found]:
+    """All measurements of the claim with this id, in the order of the book; empty for none."""
+    return [found for found in env.claims.values() if found.id == name]
+
+
+def verdicts(env: Any) -> dict[str, set[str]]:
+    """The verdicts of each claim, by its id."""
+    return {
+        group[0].id: {found.verdict for found in group} for group in by_claim(env.claims.values())
+    }
+
+
 # --- small pieces of a page -------------------------------------------------------------------
 
 
 def badge(found: Found) -> nodes.inline:
     """The verdict as a small coloured label; the word itself is the message."""
     return nodes.inline(found.verdict, found.verdict, classes=["verdict", found.css])
+
+
+def badges(measured: Sequence[Found]) -> list[nodes.Node]:
+    """The verdict of each measurement, and behind it which one it is if there are several."""
+    made: list[nodes.Node] = []
+    for found, label in zip(measured, labels(measured), strict=True):
+        made += [nodes.Text(" \N{MIDDLE DOT} "), badge(found)] if made else [badge(found)]
+        made += [nodes.inline("", f" ({label})", classes=["measured-on"])] if label else []
+    return made
 
 
 def address(env: Any, found: Found) -> str:
@@ -105,14 +135,17 @@ def citation(directive: SphinxDirective, key: str) -> list[nodes.Node]:
     return made
 
 
-def table(head: list[str], rows: list[list[list[nodes.Node]]], css: str) -> nodes.table:
-    """A table of ready-made cells, each a list of paragraphs."""
+def table(head: list[str], rows: list[list[Any]], css: str) -> nodes.table:
+    """A table of ready-made cells, each a list of paragraphs or an entry of its own."""
     group = nodes.tgroup(cols=len(head))
     group += [nodes.colspec(colwidth=1) for _ in head]
     top, body = nodes.thead(), nodes.tbody()
     top += nodes.row("", *[nodes.entry("", nodes.paragraph(text=text)) for text in head])
     for cells in rows:
-        body += nodes.row("", *[nodes.entry("", *paragraphs) for paragraphs in cells])
+        body += nodes.row(
+            "",
+            *[made if isinstance(made, nodes.entry) else nodes.entry("", *made) for made in cells],
+        )
     group += [top, body]
     return nodes.table("", group, classes=["ledger", css])
 
@@ -155,39 +188,84 @@ class ClaimsDirective(SphinxDirective):
 
 
 class Ledger(ClaimsDirective):
-    """``{claims-ledger}``: all that is known of each claim, a row each."""
+    """``{claims-ledger}``: a claim once, and beside it a row for each of its measurements."""
 
     def show(self, claims: list[Found]) -> list[nodes.Node]:
-        head = ["Claim", "Verdict", "Effect and 95 % interval", "Data, seeds", "Who says so"]
-        return [table(head, [self.row(found) for found in claims], "ledger-full")]
+        head = [
+            "Claim",
+            "Verdict",
+            f"Effect and {100 * law.CONFIDENCE:.0f} % interval",
+            "Measured",
+            "Who says so",
+        ]
+        rows = [row for measured in by_claim(claims) for row in self.rows(measured)]
+        return [table(head, rows, "ledger-full")]
 
-    def row(self, found: Found) -> list[list[nodes.Node]]:
+    def rows(self, measured: list[Found]) -> list[list[Any]]:
+        """The rows of one claim; its sentence and its source reach down over all of them."""
+        more = {"morerows": len(measured) - 1} if len(measured) > 1 else {}
+        first, *others = [self.measurement(found) for found in measured]
+        sentence = nodes.entry("", *self.sentence(measured), **more)
+        source = nodes.entry("", cell(*self.who(measured[0])), **more)
+        return [[sentence, *first, source], *others]
+
+    def sentence(self, measured: list[Found]) -> list[nodes.Node]:
+        """What is claimed, and what was changed about it after a look at results."""
+        found = measured[0]
+        kind = "" if found.kind == "claim" else f"{found.kind.capitalize()}: "
+        headline = [nodes.inline("", " headline", classes=["headline"])] if found.headline else []
+        amended = dict.fromkeys(one.amended for one in measured if one.amended)
+        return [
+            cell(nodes.Text(kind), reference(self.env, found, nodes.Text(found.sentence))),
+            cell(nodes.literal(text=found.id, classes=["claim-id"]), *headline),
+            *[cell(nodes.Text(f"Amended after a look: {text}"), css="small") for text in amended],
+        ]
+
+    def measurement(self, found: Found) -> list[list[nodes.Node]]:
+        """Three cells: the verdict, the numbers, and on what they were measured."""
         low, high = (format_value(found.metric, value) for value in found.interval)
         effect = format_value(found.metric, found.effect)
         margin = format_value(found.metric, found.margin, "")
-        kind = "" if found.kind == "claim" else f"{found.kind.capitalize()}: "
+        gain = f"gain of {found.of}, " if found.of else ""
+        arms = f"{gain}{' minus '.join(found.arms)}; matters from {margin} on"
+        return [
+            [cell(reference(self.env, found, badge(found)))],
+            [
+                cell(
+                    nodes.strong(text=effect), nodes.Text(f" [{low}, {high}] {unit(found.metric)}")
+                ),
+                cell(nodes.Text(arms), css="small"),
+            ],
+            [
+                cell(nodes.Text(", ".join(filter(None, [found.data, found.at])))),
+                *[cell(nodes.Text(line), css="small") for line in self.how(found)],
+            ],
+        ]
+
+    def how(self, found: Found) -> list[str]:
+        """At which scale, live or recorded, with how many seeds, and how many runs diverged."""
+        kept = "recorded" if found.recorded else "live"
+        lines = [f"{found.scale} data, {kept}, {found.num_seeds} seeds"]
+        if found.recorded:
+            lines.append(", ".join(str(found.recorded[name]) for name in ("device", "date")))
+        if any(found.diverged):
+            parts = [
+                f"{number} with {arm}"
+                for number, arm in zip(found.diverged, found.arms, strict=True)
+            ]
+            lines.append(f"diverged: {', '.join(parts)}")
+        return lines
+
+    def who(self, found: Found) -> list[nodes.Node]:
+        """Who teaches it, and where; and who tested it."""
         who = citation(self, found.source)
+        if found.place:
+            who += [nodes.Text(f", {found.place}")]
         if found.kind != "claim":  # nobody teaches a placebo
             who = [nodes.Text("our own check; compare "), *who]
         for number, key in enumerate(found.tested_by):
             who += [nodes.Text("; tested by " if number == 0 else ", "), *citation(self, key)]
-        interval = f" [{low}, {high}] {unit(found.metric)}"
-        return [
-            [
-                cell(nodes.Text(kind), reference(self.env, found, nodes.Text(found.sentence))),
-                cell(nodes.literal(text=found.id, classes=["claim-id"])),
-            ],
-            [cell(badge(found))],
-            [
-                cell(nodes.strong(text=effect), nodes.Text(interval)),
-                cell(
-                    nodes.Text(f"{' minus '.join(found.arms)}; matters from {margin} on"),
-                    css="small",
-                ),
-            ],
-            [cell(nodes.Text(found.data)), cell(nodes.Text(f"{found.num_seeds} seeds"))],
-            [cell(*who)],
-        ]
+        return who
 
 
 class ClaimsList(ClaimsDirective):
@@ -196,13 +274,39 @@ class ClaimsList(ClaimsDirective):
     def show(self, claims: list[Found]) -> list[nodes.Node]:
         rows = [
             [
-                [cell(reference(self.env, found, nodes.Text(found.sentence)))],
-                [cell(nodes.Text(found.page.replace("_", " ")))],
-                [cell(badge(found))],
+                [cell(reference(self.env, group[0], nodes.Text(group[0].sentence)))],
+                [cell(nodes.Text(group[0].page.replace("_", " ")))],
+                [cell(*badges(group))],
             ]
-            for found in claims
+            for group in by_claim(claims)
         ]
         return [table(["Claim", "Page", "Verdict"], rows, "ledger-list")]
+
+
+class Margins(SphinxDirective):
+    """``{margins}``: the smallest effects that matter, in the order in which they are looked up."""
+
+    def run(self) -> list[nodes.Node]:
+        rows = [
+            [
+                [cell(nodes.literal(text=row.metric))],
+                [cell(nodes.literal(text=row.data))],
+                [cell(nodes.Text(margin_text(row)))],
+                [cell(nodes.Text(row.reason))],
+            ]
+            for row in law.MARGINS
+        ]
+        made = table(["Metric", "Data", "Smallest effect", "Why"], rows, "margins")
+        made["ids"].append(MARGINS_ID)
+        self.env.margins_page = self.env.docname
+        return [made]
+
+
+def margin_text(row: law.Margin) -> str:
+    """A margin in its unit: points for accuracies, plain numbers for all others."""
+    accuracy = "accuracy" in row.metric
+    text = format_value("accuracy" if accuracy else row.metric, row.value, "")
+    return f"{text} points" if accuracy else text
 
 
 class ClaimsPlot(ClaimsDirective):
@@ -230,11 +334,12 @@ class ClaimsPlot(ClaimsDirective):
 
 
 def claim_link(env: Any, name: str) -> nodes.Node | None:
-    """A link with the verdict for the claim ``name``, or None when no record has that id."""
-    found = env.claims.get(name)
-    if not found:
+    """A link with the verdicts of the claim ``name``, or None when no record has that id."""
+    measured = measurements(env, name)
+    if not measured:
         return None
-    return reference(env, found, nodes.literal(text=name), nodes.Text(" "), badge(found))
+    name_and_verdicts = [nodes.literal(text=name), nodes.Text(" "), *badges(measured)]
+    return reference(env, measured[0], *name_and_verdicts)
 
 
 class ClaimRole(SphinxRole):
@@ -253,25 +358,14 @@ class CountRole(SphinxRole):
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         what, _, part = self.text.partition(" ")
-        here = [found for found in self.env.claims.values() if part in ("", found.part)]
-        claims = [found for found in here if found.kind == "claim"]
-        checks = [found for found in here if found.kind != "claim"]
-        counts = {
-            "claims": len(claims),
-            "holds": sum(found.verdict == HOLDS for found in claims),
-            "none": sum(found.verdict == NONE for found in claims),
-            "opposite": sum(found.verdict == OPPOSITE for found in claims),
-            "checks": len(checks),
-            "checks-passed": sum(found.verdict == NONE for found in checks),
-            "pages": len({found.docname for found in here}),
-        }
-        if what not in counts or (part and not (Path(self.env.srcdir, "chapters", part)).is_dir()):
+        if what not in COUNTS or (part and not (Path(self.env.srcdir, "chapters", part)).is_dir()):
             warn(
-                f"claim-count knows {', '.join(counts)}, and the parts; not {self.text!r}",
+                f"claim-count knows {', '.join(COUNTS)}, and the parts; not {self.text!r}",
                 self.get_location(),
             )
             return [nodes.Text("?")], []
-        return [nodes.Text(str(counts[what]))], []
+        here = [found for found in self.env.claims.values() if part in ("", found.part)]
+        return [nodes.Text(str(counts(here)[what]))], []
 
 
 class Prose(SphinxTransform):
@@ -299,6 +393,18 @@ class Prose(SphinxTransform):
                 warn(f"the image {image['uri']} would be loaded from the network", image)
 
 
+def link_margins(app: Sphinx, page: str, template: str, context: dict, doctree: Any) -> None:
+    """Let the words about the margin in each card lead to the table of margins."""
+    target = getattr(app.env, "margins_page", None)
+    if target not in app.env.found_docs or "body" not in context:
+        return
+    words = "Smallest effect that matters"
+    link = f'<a href="{context["pathto"](target)}#{MARGINS_ID}">{words}</a>'
+    context["body"] = re.sub(
+        rf'(<p class="claim-numbers">(?:(?!</p>).)*?){words}', rf"\1{link}", context["body"]
+    )
+
+
 def site_address(app: Sphinx, config: Any) -> None:
     """Where the book will stand, from the repository's name: GitHub Pages' own rule."""
     owner, _, name = urlparse(config.html_theme_options["repository_url"]).path[1:].partition("/")
@@ -311,9 +417,11 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register all of the above with Sphinx."""
     app.connect("config-inited", site_address, priority=100)
     app.connect("env-get-outdated", read_records)
+    app.connect("html-page-context", link_margins)
     app.add_directive("claims-ledger", Ledger)
     app.add_directive("claims-list", ClaimsList)
     app.add_directive("claims-plot", ClaimsPlot)
+    app.add_directive("margins", Margins)
     app.add_role("claim", ClaimRole())
     app.add_role("claim-count", CountRole())
     app.add_transform(Prose)

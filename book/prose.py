@@ -49,7 +49,7 @@ HARMLESS: tuple[tuple[str, str], ...] = (
         r"\b(?:not|never|hardly|no longer) (?:\w+ )?(?:the same|equal|free|nothing|as good)\b",
         "a no",
     ),
-    (r"\b(?:called|said|say|says|read|reads) \W*no (?:detectable )?effect\b", "it quotes somebody"),
+    (r"\b(?:called|said|says?|reads?) (?:\w+ )?\W*no (?:detectable )?effect\b", "it quotes"),
 )
 _HARMLESS = re.compile("|".join(pattern for pattern, _ in HARMLESS), re.IGNORECASE)
 
@@ -92,8 +92,8 @@ def too_much(block: str, verdicts: Mapping[str, Collection[str]]) -> list[str]:
     """
     harmless = _HARMLESS.sub(" ", plain(block))
     wrong = [
-        f"the text says {word!r}; the verdict is 'too small to matter' or 'undecided'"
-        for word in dict.fromkeys(RETIRED.findall(harmless))
+        f"the text says {word!r}; say 'too small to matter' or 'undecided', which are two things"
+        for word in _words(RETIRED, harmless)
     ]
     named = [name for name in dict.fromkeys(CLAIM.findall(block)) if name in verdicts]
     if not named or any(law.TOO_SMALL in verdicts[name] for name in named):
@@ -102,7 +102,7 @@ def too_much(block: str, verdicts: Mapping[str, Collection[str]]) -> list[str]:
     return wrong + [
         f"the text says {word!r} near {near}, which nothing there has shown: no measurement of "
         f"{'it' if len(named) == 1 else 'them'} came out 'too small to matter'"
-        for word in dict.fromkeys(EQUALITY.findall(harmless))
+        for word in _words(EQUALITY, harmless)
     ]
 
 
@@ -114,8 +114,13 @@ def polarity(record: Mapping[str, Any]) -> list[str]:
     return [
         f"its sentence says {word!r}; a {record['kind']} must say that there is an effect, so that "
         "'too small to matter' is what it should come out as"
-        for word in dict.fromkeys(DENIAL.findall(sentence))
+        for word in _words(DENIAL, sentence)
     ]
+
+
+def _words(pattern: re.Pattern[str], text: str) -> list[str]:
+    """What the pattern finds, in small letters, each once."""
+    return list(dict.fromkeys(word.lower() for word in pattern.findall(text)))
 
 
 def verdicts_in(notebooks: Mapping[str, Path]) -> dict[str, set[str]]:

@@ -23,9 +23,14 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Paragraph, Table
 
 from book.forest import INK, PALE, STYLE
-from book.records import HOLDS, NONE, OPPOSITE
+from tricks_lib.law import HOLDS, OPPOSITE, TOO_SMALL, UNDECIDED
 
-MARKS = {HOLDS: "\N{BLACK CIRCLE}", NONE: "\N{WHITE CIRCLE}", OPPOSITE: "\N{BLACK DIAMOND}"}
+MARKS = {
+    HOLDS: "\N{BLACK CIRCLE}",
+    OPPOSITE: "\N{BLACK DIAMOND}",
+    TOO_SMALL: "\N{WHITE CIRCLE}",
+    UNDECIDED: "\N{WHITE DIAMOND}",
+}
 PAGE = landscape(A4)
 MARGIN, HEAD, FOOT, GAP = 7 * mm, 10 * mm, 4 * mm, 2.2 * mm
 # How what the names leave of the width is shared: said, measured, do.
@@ -41,12 +46,20 @@ FAMILY = {
 
 
 @dataclass(frozen=True)
-class Line:
-    """What was measured for one claim, and where its card is."""
+class Result:
+    """What one measurement came to; the label tells it from others of the same claim."""
 
-    sentence: str
     verdict: str
     effect: str
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One claim, what was measured for it (once or several times), and where its card is."""
+
+    sentence: str
+    results: Sequence[Result]
     address: str
 
 
@@ -165,13 +178,23 @@ def _table(rows: Sequence[Row], size: float) -> Table:
 
 
 def _measured(line: Line, style: ParagraphStyle) -> Paragraph:
-    """A claim with its verdict as a mark and as a word, and the effect."""
-    colour = STYLE[line.verdict]["color"]
-    mark = f'<bullet color="{colour}">{MARKS[line.verdict]}</bullet>'
-    verdict = f'<font color="{colour}"><b>{line.verdict}</b></font>'
+    """A claim; each verdict as a mark and as a word, and its effect."""
+    first, *others = line.results
+    colour = STYLE[first.verdict]["color"]
+    mark = f'<bullet color="{colour}">{MARKS[first.verdict]}</bullet>'
     sentence = _link(line.address, escape(line.sentence))
-    effect = escape(line.effect).replace(" ", "\N{NO-BREAK SPACE}")
-    return Paragraph(f"{mark}{sentence} {verdict}, {effect}", style)
+    told = [_result(first), *[_result(other, MARKS[other.verdict]) for other in others]]
+    return Paragraph(f"{mark}{sentence} {'; '.join(told)}", style)
+
+
+def _result(result: Result, mark: str = "") -> str:
+    """The verdict, on which data if it needs saying, and the effect."""
+    space = "\N{NO-BREAK SPACE}"
+    colour = STYLE[result.verdict]["color"]
+    word = f"{mark}{space}{result.verdict}" if mark else result.verdict
+    where = f" ({escape(result.label)})" if result.label else ""
+    effect = escape(result.effect).replace(" ", space)
+    return f'<font color="{colour}"><b>{word}</b></font>{where}, {effect}'
 
 
 def _link(address: str, text: str) -> str:

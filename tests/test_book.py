@@ -3,49 +3,99 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
 from pybtex.database import parse_file
 
-from book import forest, records, retarget
+from book import forest, measured, prose, records, retarget
 from tricks_lib import claims as library
+from tricks_lib import law
+from tricks_lib.experiment import Effect
 
 ROOT = Path(__file__).resolve().parent.parent
+GAINS = (0.08, 0.09, 0.1, 0.11, 0.12)  # one a seed; their interval is clear of the margin, 0.02
 RECORD = {
     "id": "page.slug",
     "sentence": "It pays.",
     "source": "ioffe2015batch",
+    "place": "section 4",
     "tested_by": ["santurkar2018how"],
     "kind": "claim",
+    "headline": False,
     "data": "glyphs",
+    "at": "",
+    "scale": "made",
+    "conditions": {"steps": "300"},
     "metric": "test_accuracy",
     "direction": "higher",
     "arms": ["with", "without"],
+    "of": "",
+    "rate": False,
     "margin": 0.02,
+    "reason": "one example in fifty",
+    "differences": list(GAINS),
     "effect": 0.1,
-    "interval": [0.08, 0.12],
-    "detectable": 0.03,
-    "num_seeds": 3,
-    "seeds": [0, 1, 2],
+    "interval": [0.06744, 0.1326],
+    "confidence": 0.99,
+    "num_seeds": 5,
+    "seeds": [0, 1, 2, 3, 4],
+    "diverged": [0, 0],
     "verdict": "holds",
+    "amended": "",
+    "recorded": None,
     "versions": {"python": "3.11.0"},
     "device": "cpu",
 }
 KEYS = ("ioffe2015batch", "santurkar2018how")
+# Differences that lead to each verdict, at the margin of RECORD.
+GIVES = {
+    law.HOLDS: GAINS,
+    law.OPPOSITE: tuple(-gain for gain in GAINS),
+    law.TOO_SMALL: (-0.001, 0.0, 0.001, 0.002, -0.002),
+    law.UNDECIDED: (-0.05, 0.0, 0.05, 0.1, 0.02),
+}
 
 
 def record(**changes: object) -> dict:
-    """A good record with some fields changed."""
+    """A good record with some fields changed, whether they fit together or not."""
     return {**copy.deepcopy(RECORD), **changes}
+
+
+def judged(differences: Sequence[float] = GAINS, **changes: object) -> dict:
+    """A record whose numbers and verdict follow from its differences and from ``changes``."""
+    found = record(differences=list(differences), **changes)
+    found["num_seeds"] = len(differences)
+    found["seeds"] = list(range(len(differences)))
+    found["margin"] = law.margin(found["metric"], found["data"]).value
+    low, high = law.interval(differences, rate=found["rate"])
+    found["effect"] = sum(differences) / len(differences)
+    found["interval"] = [low, high]
+    found["verdict"] = law.verdict((low, high), found["margin"], found["direction"])
+    return {**found, **changes}
+
+
+def coming_out(verdict: str, **changes: object) -> dict:
+    """A good record with this verdict."""
+    made = judged(GIVES[verdict], **changes)
+    assert made["verdict"] == verdict and records.check_record(made) == []
+    return made
+
+
+def pages_with(*found: dict) -> dict[str, records.Found]:
+    """Records as the build has them."""
+    made = [records.Found(one, f"chapters/a/{one['id'].split('.')[0]}") for one in found]
+    return {one.key: one for one in made}
 
 
 def declare(name: str) -> dict:
@@ -69,7 +119,7 @@ def stored(found: object) -> dict:
     }
 
 
-def prose(text: str) -> dict:
+def text_cell(text: str) -> dict:
     return {"cell_type": "markdown", "source": text}
 
 
@@ -108,14 +158,21 @@ def test_a_good_record_is_accepted():
         ({"margin": True}, "wrong type"),
         ({"margin": 0}, "margin"),
         ({"margin": float("nan")}, "finite"),
-        ({"effect": 0.2}, "outside"),
-        ({"interval": [0.12, 0.08]}, "outside"),
-        ({"interval": [0.08]}, "finite"),
-        ({"interval": [0.08, float("inf")]}, "finite"),
+        ({"margin": 0.01}, "not that of the table"),
+        ({"metric": "beauty"}, "not that of the table"),
+        ({"effect": 0.2}, "do not follow from its differences"),
+        ({"interval": [0.08, 0.12]}, "do not follow from its differences"),
+        ({"interval": [0.06744]}, "finite"),
+        ({"interval": [0.06744, float("inf")]}, "finite"),
+        ({"confidence": 0.95}, "not of 0.99"),
+        ({"differences": [0.1] * 5, "interval": [0.1, 0.1]}, "do not vary"),
+        ({"differences": [0.1, 0.2]}, "one number a seed"),
+        ({"scale": "huge"}, "scale"),
         ({"kind": "guess"}, "kind"),
         ({"direction": "up"}, "direction"),
         ({"verdict": "HOLDS"}, "verdict"),
-        ({"verdict": "no detectable effect"}, "does not follow"),
+        ({"verdict": "no detectable effect"}, "verdict"),
+        ({"verdict": "undecided"}, "does not follow"),
         ({"arms": ["with"]}, "arms"),
         ({"tested_by": [7]}, "tested_by"),
         ({"num_seeds": 10}, "num_seeds"),
@@ -140,24 +197,47 @@ def test_a_record_is_an_object(found: object):
     assert records.check_record(found)
 
 
-def test_the_rule_is_that_of_the_library():
-    """The book judges each record once more; both must have the same law."""
-    for direction in ("higher", "lower"):
-        for mean in (-0.3, -0.05, 0.0, 0.02, 0.3):
-            for width in (0.0, 0.01, 0.1, 1.0):
-                low, high = mean - width, mean + width
-                declared = SimpleNamespace(direction=direction, margin=0.02)
-                effect = SimpleNamespace(mean=mean, low=low, high=high)
-                assert records.verdict(mean, (low, high), 0.02, direction) == library.verdict(
-                    declared, effect
-                )
+def measure(values: Sequence[float], metric: str = "test_accuracy", **fields: object) -> Effect:
+    """An effect as a study finds it."""
+    return Effect(
+        np.array(values), tuple(range(len(values))), "a", "b", metric, "glyphs", "cpu", **fields
+    )
 
 
-def test_a_verdict_right_at_the_margin_may_be_either():
-    """The record has rounded numbers, the verdict came from exact ones."""
-    at_margin = {"effect": 0.02, "interval": [0.01, 0.03]}
-    assert not records.check_record(record(**at_margin))
-    assert not records.check_record(record(**at_margin, verdict="no detectable effect"))
+@pytest.mark.parametrize("lower", [False, True])
+@pytest.mark.parametrize("values", GIVES.values(), ids=GIVES)
+def test_what_the_library_stores_is_a_good_record(values: tuple, lower: bool):
+    claim = library.Claim("page.slug", "It pays.", "ioffe2015batch, section 4", lower=lower)
+    found = library.record(claim, measure(values))
+    assert records.check_record(found) == []
+    assert (found["source"], found["place"]) == ("ioffe2015batch", "section 4")
+
+
+@pytest.mark.parametrize("verdict", law.VERDICTS)
+def test_a_verdict_is_worked_out_again_from_the_differences(verdict: str):
+    good = coming_out(verdict)
+    for other in set(law.VERDICTS) - {verdict}:
+        assert "does not follow" in " ".join(records.check_record({**good, "verdict": other}))
+    told = {**good, "differences": [value + 0.3 for value in good["differences"]]}
+    assert "do not follow" in " ".join(records.check_record(told))
+
+
+def test_no_record_has_an_interval_of_zero_width():
+    """Ten successes of ten do not prove a rate of one."""
+    claim = library.Claim("page.slug", "It fails.", "ioffe2015batch", metric="failed")
+    found = library.record(claim, measure([1] * 10, "failed", rate=True))
+    assert records.check_record(found) == []
+    low, high = found["interval"]
+    assert low < 0.7 and high == 1
+    assert records.check_record({**found, "interval": [1, 1]})
+    with pytest.raises(ValueError, match="do not vary"):
+        library.record(claim, measure([1] * 10, "failed"))
+
+
+def test_no_page_chooses_its_own_margin():
+    claim = library.Claim("page.slug", "It pays.", "ioffe2015batch", margin=0.01)
+    problems = records.check_record(library.record(claim, measure(GAINS)))
+    assert len(problems) == 1 and "not that of the table" in problems[0]
 
 
 def test_collect_finds_records_in_order(tmp_path: Path):
@@ -165,7 +245,9 @@ def test_collect_finds_records_in_order(tmp_path: Path):
         "chapters/a/two": write_notebook(
             tmp_path / "two.ipynb", declare("two.x"), stored(record(id="two.x"))
         ),
-        "chapters/a/one": write_notebook(tmp_path / "one.ipynb", stored(record(id="one.x"))),
+        "chapters/a/one": write_notebook(
+            tmp_path / "one.ipynb", stored(record(id="one.x", sentence="It costs."))
+        ),
     }
     found, problems = records.collect(pages, KEYS)
     assert problems == []
@@ -178,7 +260,9 @@ def test_collect_finds_records_in_order(tmp_path: Path):
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
-        ([stored(record()), stored(record())], "used before"),
+        ([stored(record()), stored(record())], "measured twice on glyphs"),
+        ([stored(record()), stored(judged(data="digits", place="p. 3"))], "differ in 'place'"),
+        ([stored(record()), stored(record(id="page.twin"))], "its sentence is that of page.slug"),
         ([stored(record(source="nobody1999nothing"))], "not in references.bib"),
         ([stored(record(tested_by=["nobody1999nothing"]))], "not in references.bib"),
         ([declare("page.lost")], "no output has its record"),
@@ -200,6 +284,84 @@ def test_scaled_points_where_the_sentence_points():
     assert found.scaled == pytest.approx((4, 5, 6))
 
 
+# --- one claim, several measurements ------------------------------------------------------------
+
+
+def test_a_claim_may_be_measured_several_times(tmp_path: Path):
+    path = write_notebook(
+        tmp_path / "page.ipynb",
+        declare("page.slug"),
+        stored(coming_out(law.HOLDS)),
+        stored(coming_out(law.UNDECIDED, data="digits")),
+        stored(coming_out(law.TOO_SMALL, data="digits", at="900 steps")),
+    )
+    found, problems = records.collect({"chapters/a/page": path}, KEYS)
+    assert problems == []
+    assert list(found) == [
+        "page.slug on glyphs",
+        "page.slug on digits",
+        "page.slug on digits 900 steps",
+    ]
+    assert len({one.anchor for one in found.values()}) == 3
+
+
+@pytest.mark.parametrize(
+    ("where", "labels"),
+    [
+        ([("glyphs, standardised", "")], [""]),
+        ([("glyphs, standardised", ""), ("digits", "")], ["glyphs", "digits"]),
+        ([("digits", "300 steps"), ("digits", "900 steps")], ["300 steps", "900 steps"]),
+        ([("digits", ""), ("digits", "900 steps")], ["digits", "digits, 900 steps"]),
+        ([("digits", ""), ("digits, turned", "")], ["digits", "digits, turned"]),
+    ],
+)
+def test_measurements_are_told_apart_in_few_words(where: list, labels: list[str]):
+    found = [records.Found(record(data=data, at=at), "chapters/a/page") for data, at in where]
+    assert measured.labels(found) == labels
+
+
+def test_claims_and_measurements_are_counted_apart():
+    found = pages_with(
+        coming_out(law.HOLDS, headline=True),
+        coming_out(law.UNDECIDED, headline=True, data="digits"),
+        coming_out(law.OPPOSITE, id="page.other"),
+        coming_out(law.TOO_SMALL, id="page.third"),
+        coming_out(law.TOO_SMALL, id="more.placebo", kind="placebo"),
+        coming_out(law.HOLDS, id="more.control", kind="control"),
+    )
+    assert measured.counts(found.values()) == {
+        "claims": 3,
+        "measurements": 4,
+        "headline": 1,
+        "holds": 1,
+        "opposite": 1,
+        "too-small": 1,
+        "undecided": 1,
+        "checks": 2,
+        "checks-passed": 1,
+        "pages": 2,
+        "decided": 5,
+        "expected-wrong": 1,
+    }
+
+
+def test_the_verdicts_to_be_expected_wrong_follow_benjamini_and_hochberg():
+    """The largest p-value among n decided verdicts: n times it are expected to be wrong."""
+    sure = [coming_out(law.HOLDS, id=f"page.c{number}") for number in range(99)]
+    unsure = coming_out(law.UNDECIDED, id="page.open")
+    # An interval that just reaches the margin: its p-value is half of 1 - 0.99, or a little less.
+    shift = 0.02 - sure[0]["interval"][0] + 1e-6
+    last = judged([gain + shift for gain in GAINS], id="page.close")
+    assert records.check_record(last) == []
+    found = pages_with(*sure, unsure, last)
+    p_values = sorted(one.p_value for one in found.values() if one.p_value is not None)
+    assert len(p_values) == 100 and p_values[-1] == pytest.approx(0.005, rel=0.01)
+    expected = measured.expected(found.values())
+    assert expected.decided == 100 and expected.wrong == pytest.approx(0.5, rel=0.01)
+    assert measured.counts(found.values())["expected-wrong"] == 1
+    assert measured.counts(pages_with(unsure).values())["expected-wrong"] == 0
+
+
 @pytest.mark.parametrize(
     ("metric", "value", "text"),
     [
@@ -218,13 +380,14 @@ def test_numbers_are_written_as_people_write_them(metric: str, value: float, tex
 
 
 def test_the_forest_plot_is_the_same_each_time(tmp_path: Path):
-    found = [
-        records.Found(record(), "chapters/a/page"),
-        records.Found(
-            record(id="page.worse", verdict="opposite", effect=-4.0, interval=[-5.0, -3.0]),
-            "chapters/a/page",
-        ),
-    ]
+    found = list(
+        pages_with(
+            coming_out(law.HOLDS),
+            coming_out(law.OPPOSITE, id="page.worse"),
+            coming_out(law.UNDECIDED, data="digits"),
+            coming_out(law.TOO_SMALL, id="page.tiny"),
+        ).values()
+    )
     for narrow in (False, True):
         forest.draw(found, tmp_path / "one.svg", narrow=narrow)
         forest.draw(found, tmp_path / "two.svg", narrow=narrow)
@@ -232,7 +395,41 @@ def test_the_forest_plot_is_the_same_each_time(tmp_path: Path):
         assert first == (tmp_path / "two.svg").read_bytes()
         assert b"worse" in first and b"<dc:date>" not in first
     text = forest.alt_text(found)
-    assert "2 measured claims" in text and "1 hold" in text and "1 come out opposite" in text
+    for words in (
+        "4 measurements of 3 claims",
+        "99 % interval",
+        "1 hold,",
+        "1 come out opposite",
+        "1 are too small to matter",
+        "1 are undecided",
+    ):
+        assert words in text, words
+
+
+def drawn(path: Path, *found: dict) -> str:
+    """The SVG of a forest plot."""
+    forest.draw(list(pages_with(*found).values()), path, narrow=False)
+    return path.read_text(encoding="utf-8")
+
+
+def test_a_plot_names_each_verdict_and_each_measurement(tmp_path: Path):
+    plot = drawn(
+        tmp_path / "a.svg", coming_out(law.HOLDS), coming_out(law.UNDECIDED, data="digits")
+    )
+    for words in (*law.VERDICTS, "slug, glyphs", "slug, digits"):
+        assert f">{words}<" in plot, words
+
+
+def test_the_marks_of_the_verdicts_do_not_differ_by_colour_alone(tmp_path: Path):
+    shapes = {
+        (style["marker"], style["markerfacecolor"] == "white") for style in forest.STYLE.values()
+    }
+    assert set(forest.STYLE) == set(law.VERDICTS) and len(shapes) == 4
+    solid, dashed = (
+        drawn(tmp_path / "a.svg", coming_out(verdict)).count("stroke-dasharray")
+        for verdict in (law.HOLDS, law.UNDECIDED)
+    )
+    assert dashed == solid + 1
 
 
 def test_a_compact_plot_of_many_claims_stays_a_glance(tmp_path: Path):
@@ -243,6 +440,117 @@ def test_a_compact_plot_of_many_claims_stays_a_glance(tmp_path: Path):
     forest.draw(found, tmp_path / "plot.svg", narrow=False, compact=True)
     (height,) = re.findall(r'<svg [^>]*height="([\d.]+)pt"', (tmp_path / "plot.svg").read_text())
     assert float(height) < 14 * 72
+
+
+# --- the words around the claims --------------------------------------------------------------
+
+
+CLAIMED = {"page.open": {"undecided", "holds"}, "page.tiny": {"holds", "too small to matter"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("The two are equals (`page.open`).", "equals"),
+        ("It costs nothing: `page.open`.", "nothing"),
+        ("Equally good, says {claim}`page.open`.", "equally"),
+        ("It makes no difference\n(`page.open`).", "no difference"),
+        ("- Freezing is *free* (`page.open`).", "free"),
+        ("Both are the **same** here: `page.open`.", "the same"),
+        ("Both give the same (`page.open`).", "the same"),
+        ("It is as good as new: `page.open`.", "as good"),
+        ("It has no effect: `page.open`.", "no effect"),
+        ("There is no detectable effect.", "no detectable effect"),
+        ("The gain is undetectable.", "undetectable"),
+        ("What remains is no detectable difference (`page.tiny`).", "no detectable difference"),
+        # A verdict stands behind it.
+        ("It costs nothing: `page.tiny`.", ""),
+        ("It costs nothing: `page.open`, `page.tiny`.", ""),
+        # No claim is near, or none that we know.
+        ("It costs nothing.", ""),
+        ("It costs nothing: `page.ipynb`.", ""),
+        ("It costs nothing.\n\nSee `page.open`.", ""),
+        ("- It costs nothing.\n- See `page.open`.", ""),
+        ("| nothing | a |\n| `page.open` | b |", ""),
+        ("```python\nfree = 1\n```\n`page.open`", ""),
+        ("Write `free` or $x = y$ (`page.open`).", ""),
+        # What is held fixed, what is denied, what is quoted.
+        ("With the same learning rate and the same 100 images, `page.open` fails.", ""),
+        ("At equal epochs it is behind: `page.open`.", ""),
+        ("They are not equal: `page.open`.", ""),
+        ("Nothing else changed: `page.open`.", ""),
+        ("A learning-rate-free optimizer, free to read: `page.open`.", ""),
+        ("The first edition called it *no detectable effect*.", ""),
+    ],
+)
+def test_words_of_equality_need_a_verdict(text: str, word: str):
+    found = [said for block in prose.blocks(text) for said in prose.too_much(block, CLAIMED)]
+    assert len(found) == (word != "") and all(f"says {word!r}" in said for said in found), found
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence", "word"),
+    [
+        ("placebo", "Another order of the batches raises accuracy.", ""),
+        ("placebo", "Another order of the batches changes nothing.", "nothing"),
+        ("placebo", "Another order of the batches does not raise accuracy.", "not"),
+        ("placebo", "Another order of the batches never helps.", "never"),
+        ("placebo", "Another order of the batches is as good.", "as good"),
+        ("placebo", "Another order ends at the same accuracy.", "same"),
+        ("placebo", "Another order of the batches is without effect.", "without effect"),
+        ("control", "Dropout at zero gives an equal score.", "equal"),
+        ("control", "Dropout at zero doesn't help.", "doesn't"),
+        ("control", "Without noise, and on the same images, dropout raises accuracy.", ""),
+        ("claim", "Momentum is not adaptive.", ""),
+    ],
+)
+def test_a_check_says_that_there_is_an_effect(kind: str, sentence: str, word: str):
+    found = prose.polarity(record(kind=kind, sentence=sentence))
+    assert len(found) == (word != "") and all(f"says {word!r}" in said for said in found), found
+
+
+def test_pages_are_read_for_their_words(tmp_path: Path):
+    (tmp_path / "part.md").write_text("# Part\n\n`page.slug` costs nothing.\n", encoding="utf-8")
+    pages = {
+        "page": write_notebook(
+            tmp_path / "page.ipynb",
+            text_cell("# Page\n\nIt is free (`page.slug`)."),
+            stored(coming_out(law.HOLDS)),
+            stored(record(id="page.same", kind="placebo", sentence="It changes nothing.")),
+        ),
+        "part": tmp_path / "part.md",
+    }
+    verdicts = prose.verdicts_in({"page": pages["page"]})
+    assert verdicts == {"page.slug": {"holds"}, "page.same": {"holds"}}
+    found = [(problem.docname, problem.message) for problem in prose.problems(pages, verdicts)]
+    assert [name for name, _ in found] == ["page", "page", "part"]
+    for (_, message), words in zip(
+        found, ("placebo page.same", "'free' near", "'nothing' near"), strict=True
+    ):
+        assert words in message
+
+
+def book_pages() -> dict[str, Path]:
+    """Every page of the book, and what stands beside it."""
+    pages = sorted(ROOT.glob("chapters/**/*.ipynb")) + sorted(ROOT.glob("chapters/**/*.md"))
+    pages += [ROOT / name for name in ("index.md", "README.md", "CONTRIBUTING.md")]
+    return {
+        path.relative_to(ROOT).as_posix(): path
+        for path in pages
+        if not any(part[0] in "._" for part in path.relative_to(ROOT).parts)
+    }
+
+
+@functools.cache
+def book_verdicts() -> dict[str, set[str]]:
+    """The verdicts that all pages store; those of the first edition back no word."""
+    return prose.verdicts_in({n: p for n, p in book_pages().items() if p.suffix == ".ipynb"})
+
+
+@pytest.mark.parametrize("name", book_pages())
+def test_no_page_says_more_than_its_verdicts(name: str):
+    found = prose.problems({name: book_pages()[name]}, book_verdicts())
+    assert [problem.message for problem in found] == []
 
 
 # --- a small book, built ------------------------------------------------------------------------
@@ -261,18 +569,33 @@ def small_book(tmp_path: Path) -> Path:
     toc["chapters"].append({"file": "chapters/bibliography"})
     (folder / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
     (folder / "index.md").write_text(
-        "# Small\n\n{claim-count}`claims` claims, {claim-count}`opposite a` opposite.\n\n"
+        "# Small\n\n{claim-count}`claims` claims, {claim-count}`measurements` measurements, "
+        "{claim-count}`undecided a` undecided; of {claim-count}`decided` about "
+        "{claim-count}`expected-wrong` may be wrong.\n\n"
         "{claim}`page.slug` and `page.slug`.\n\n```{claims-plot}\n:compact:\n```\n\n"
-        "```{claims-list}\n:part: a\n```\n\n```{claims-ledger}\n```\n",
+        "```{claims-list}\n:part: a\n```\n\n```{claims-ledger}\n```\n\n"
+        "```{margins}\n```\n",
         encoding="utf-8",
     )
     badge = "https://colab.research.google.com/assets/colab-badge.svg"
     write_notebook(
         folder / "chapters" / "a" / "page.ipynb",
-        prose(f"# Page\n\n[![Open in Colab]({badge})](https://colab.research.google.com/)"),
+        text_cell(f"# Page\n\n[![Open in Colab]({badge})](https://colab.research.google.com/)"),
         declare("page.slug"),
-        stored(record()),
-        prose("As `page.slug` shows; `page.ipynb` and `nn.relu` are no claims."),
+        stored(
+            coming_out(law.HOLDS, headline=True, diverged=[0, 2], amended="Twice the steps."),
+        ),
+        stored(
+            coming_out(
+                law.UNDECIDED,
+                headline=True,
+                data="MNIST",
+                scale="full",
+                at="900 steps",
+                recorded={"device": "a GPU", "date": "2026-11-28", "takes": "an hour"},
+            )
+        ),
+        text_cell("As `page.slug` shows; `page.ipynb` and `nn.relu` are no claims."),
     )
     (folder / "chapters" / "bibliography.md").write_text(
         "# Bibliography\n\n```{bibliography}\n:all:\n```\n", encoding="utf-8"
@@ -293,14 +616,36 @@ def test_the_ledger_is_made_from_the_records(small_book: Path):
     done = build(small_book)
     assert done.returncode == 0, done.stdout + done.stderr
     page = (small_book / "_build/html/index.html").read_text(encoding="utf-8")
-    link = 'href="chapters/a/page.html#claim-page-slug"'
-    assert page.count(link) == 4  # the role, the inline code, the list, the table
-    assert "1 claims, 0 opposite." in page
-    assert "It pays." in page and "10.0" in page and "[+8.0, +12.0] points" in page
+    link = 'href="chapters/a/page.html#claim-page-slug-on-glyphs"'
+    assert page.count(link) == 5  # the role, the inline code, the list, the table: twice
+    other = 'href="chapters/a/page.html#claim-page-slug-on-mnist-900-steps"'
+    assert page.count(other) == 1  # its row of the table
+    text = " ".join(re.sub(r"<[^>]+>", "", page).split())
+    assert "1 claims, 2 measurements, 1 undecided; of 1 decided about 1 may be wrong." in text
+    assert text.count("page.slug holds (glyphs) \N{MIDDLE DOT} undecided (MNIST)") == 2
+    assert text.count("It pays.") == 2  # once in the list, once in the table
+    assert page.count('rowspan="2"') == 2
+    for words in (
+        "Effect and 99 % interval",
+        "+10.0 [+6.7, +13.3] points",
+        "made data, live, 5 seeds",
+        "MNIST, 900 steps",
+        "full data, recorded, 5 seeds a GPU, 2026-11-28",
+        "diverged: 0 with with, 2 with without",
+        "Amended after a look: Twice the steps.",
+        "headline",
+        "Ioffe and Szegedy [2015], section 4; tested by",
+        "0.2 points",  # the margin of MNIST
+        "one run in four",
+    ):
+        assert words in text, words
     assert 'href="chapters/bibliography.html#' in page and "Ioffe and Szegedy" in page
     assert "claims-all-claim-compact-narrow.svg" in page
     chapter = (small_book / "_build/html/chapters/a/page.html").read_text(encoding="utf-8")
-    assert 'id="claim-page-slug"' in chapter and 'href="#claim-page-slug"' in chapter
+    assert 'id="claim-page-slug-on-glyphs"' in chapter
+    assert 'href="#claim-page-slug-on-glyphs"' in chapter
+    assert chapter.count('<a href="../../index.html#margins">Smallest effect that matters</a>') == 2
+    assert 'id="margins"' in page
     assert 'src="../../_images/colab-badge.svg"' in chapter
     assert "colab.research.google.com/assets" not in chapter
 
@@ -310,14 +655,16 @@ def test_what_does_not_fit_together_fails_the_build(small_book: Path):
     chapters = small_book / "chapters" / "a"
     write_notebook(
         chapters / "page.ipynb",
-        prose("# Page\n\nSee `page.missing`.\n\n![A chart](https://example.org/chart.png)"),
+        text_cell("# Page\n\nSee `page.missing`.\n\n![A chart](https://example.org/chart.png)"),
         declare("page.lost"),
         stored(record()),
         stored(record()),
-        stored(record(id="page.cited", source="nobody1999nothing")),
+        stored(record(id="page.cited", sentence="It is cited.", source="nobody1999nothing")),
+        stored(record(id="page.same", sentence="It changes nothing.", kind="placebo")),
+        text_cell("It is free: `page.slug`."),
     )
-    write_notebook(chapters / "orphan.ipynb", prose("# Orphan"))
-    write_notebook(chapters / "_solutions" / "secret.ipynb", prose("# Secret"))
+    write_notebook(chapters / "orphan.ipynb", text_cell("# Orphan"))
+    write_notebook(chapters / "_solutions" / "secret.ipynb", text_cell("# Secret"))
     with (small_book / "index.md").open("a", encoding="utf-8") as index:
         index.write("\n{claim}`page.nowhere` and {claim-count}`many`.\n")
     done = build(small_book)
@@ -327,7 +674,9 @@ def test_what_does_not_fit_together_fails_the_build(small_book: Path):
         "'page.missing', but no record",
         "the claim id 'page.nowhere'",
         "page.lost is declared",
-        "claim page.slug: its id was used before",
+        "claim page.slug: it is measured twice on glyphs",
+        "the text says 'free' near `page.slug`",
+        "placebo page.same: its sentence says 'nothing'",
         "cites 'nobody1999nothing'",
         "chapters/a/orphan.ipynb is not in the table of contents",
         "claim-count knows",

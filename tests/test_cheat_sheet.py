@@ -12,9 +12,10 @@ import yaml
 from pypdf import PageObject, PdfReader
 
 from book import cheat_sheet, sheet
-from book.records import HOLDS, NONE, OPPOSITE, Found
+from book.records import Found
 from tests.page_rules import ROOT, TRICK_PARTS
-from tests.test_book import build, prose, record, stored, write_notebook
+from tests.test_book import build, coming_out, record, stored, text_cell, write_notebook
+from tricks_lib.law import HOLDS, OPPOSITE, TOO_SMALL, UNDECIDED, VERDICTS
 
 SHEET = "chapters/reference/cheat_sheet"
 A4 = (842, 595)  # landscape, in points
@@ -30,7 +31,8 @@ def rows_of(text: str) -> list[dict]:
 
 def printed(**changes: object) -> sheet.Row:
     """A row for the PDF."""
-    line = sheet.Line("It pays & lasts.", HOLDS, "+1.0 points", "https://example.org/page.html#a")
+    results = [sheet.Result(HOLDS, "+1.0 points")]
+    line = sheet.Line("It pays & lasts.", results, "https://example.org/page.html#a")
     row = {"trick": "Dropout", "address": "https://example.org/page.html", "part": "Part"}
     row |= {"said": "It <i>always</i> helps.", "lines": [line], "todo": "Use <code>p=0.2</code>."}
     return sheet.Row(**row | changes)
@@ -111,15 +113,6 @@ def test_effects_are_written_for_people(
     assert " ".join(cheat_sheet.effect(found)) == text.translate(SIGNS)
 
 
-def test_claims_that_share_a_sentence_name_their_data() -> None:
-    pair = [
-        Found(record(data="glyphs, standardised"), "chapters/a/page"),
-        Found(record(id="page.other", data="digits"), "chapters/a/page"),
-    ]
-    assert cheat_sheet.sentences(pair) == ["It pays (glyphs).", "It pays (digits)."]
-    assert cheat_sheet.sentences(pair[:1]) == ["It pays."]
-
-
 # ------------------------------------------------------------------------------------- the PDF
 
 
@@ -141,11 +134,21 @@ def test_the_pdf_is_the_same_each_time_and_can_be_read() -> None:
 
 
 def test_marks_and_words_name_each_verdict() -> None:
-    lines = [sheet.Line("So.", verdict, "0", "https://x") for verdict in (HOLDS, NONE, OPPOSITE)]
+    lines = [sheet.Line("So.", [sheet.Result(verdict, "0")], "https://x") for verdict in VERDICTS]
     (page,) = read(sheet.draw([printed(lines=lines)], "The book", "https://x")).pages
-    text = words(page)
-    for mark, verdict in (("●", HOLDS), ("○", NONE), ("◆", OPPOSITE)):
-        assert f"{mark} So. {verdict}, 0" in text.replace("\N{NO-BREAK SPACE}", " ")
+    text = words(page).replace("\N{NO-BREAK SPACE}", " ")
+    marks = {HOLDS: "●", OPPOSITE: "◆", TOO_SMALL: "○", UNDECIDED: "◇"}
+    for verdict, mark in marks.items():
+        assert f"{mark} So. {verdict}, 0" in text
+        assert f"{mark} {verdict}" in text  # the key above the table
+
+
+def test_a_claim_measured_twice_stands_once_with_both_verdicts() -> None:
+    results = [sheet.Result(HOLDS, "+1", "glyphs"), sheet.Result(UNDECIDED, "+0.2", "digits")]
+    lines = [sheet.Line("So.", results, "https://x")]
+    (page,) = read(sheet.draw([printed(lines=lines)], "The book", "https://x")).pages
+    text = words(page).replace("\N{NO-BREAK SPACE}", " ")
+    assert "● So. holds (glyphs), +1; ◇ undecided (digits), +0.2" in text
 
 
 def test_more_rows_mean_smaller_type_and_then_another_page() -> None:
@@ -180,7 +183,9 @@ def book(tmp_path: Path) -> Path:
     toc = {"format": "jb-book", "root": "index", "chapters": pages}
     (tmp_path / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
     (tmp_path / "index.md").write_text("# Small\n", encoding="utf-8")
-    write_notebook(tmp_path / "chapters" / "a" / "page.ipynb", prose("# Page"), stored(record()))
+    write_notebook(
+        tmp_path / "chapters" / "a" / "page.ipynb", text_cell("# Page"), stored(coming_out(HOLDS))
+    )
     write_sheet(tmp_path, ROWS)
     (tmp_path / "chapters" / "bibliography.md").write_text(
         "# Bibliography\n\n```{bibliography}\n:all:\n```\n", encoding="utf-8"
@@ -199,22 +204,24 @@ def test_the_sheet_follows_the_records(book: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     html = book / "_build" / "html" / "chapters" / "sheet.html"
     text = html.read_text(encoding="utf-8")
-    assert 'href="a/page.html#claim-page-slug"' in text and 'href="sheet.pdf"' in text
+    assert 'href="a/page.html#claim-page-slug-on-glyphs"' in text and 'href="sheet.pdf"' in text
     assert "It <em>always</em> pays." in text and 'href="a/page.html"' in text
-    assert "+10.0 points" in text and "[+8.0, +12.0]" in text
+    assert "+10.0 points" in text and "[+6.7, +13.3]" in text
     (page,) = PdfReader(html.with_suffix(".pdf")).pages
     assert "It pays. holds, +10.0 points" in words(page) and "f(0)" in words(page)
-    (link,) = [uri for uri in targets(page) if uri.endswith("page.html#claim-page-slug")]
+    (link,) = [uri for uri in targets(page) if uri.endswith("page.html#claim-page-slug-on-glyphs")]
     assert link.startswith("https://")
 
-    changed = record(effect=-0.3, interval=[-0.4, -0.2], verdict=OPPOSITE)
-    write_notebook(book / "chapters" / "a" / "page.ipynb", prose("# Page"), stored(changed))
+    twice = [stored(coming_out(OPPOSITE)), stored(coming_out(TOO_SMALL, data="digits"))]
+    write_notebook(book / "chapters" / "a" / "page.ipynb", text_cell("# Page"), *twice)
     assert build(book).returncode == 0
     minus = "\N{MINUS SIGN}"
     text = html.read_text(encoding="utf-8")
-    assert "+10.0" not in text and f"{minus}30.0 points" in text
+    assert "+10.0" not in text and f"glyphs: {minus}10.0 points" in text
+    assert text.count("It pays.") == 1
     (page,) = PdfReader(html.with_suffix(".pdf")).pages
-    assert f"It pays. opposite, {minus}30.0 points" in words(page)
+    told = words(page).replace("\N{NO-BREAK SPACE}", " ")
+    assert f"It pays. opposite (glyphs), {minus}10.0 points; ○ too small to matter (digits)" in told
 
 
 @pytest.mark.site

@@ -1,0 +1,95 @@
+"""Claims and their measurements: one sentence may be measured several times, and is told once.
+
+A claim has an id and a sentence; each of its measurements has a verdict of its own. This module
+groups and counts them; it knows records, not Sphinx.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from book.records import Found
+from tricks_lib import law
+
+#: What can be counted, in the order in which an error message lists it.
+COUNTS = (
+    "claims",
+    "measurements",
+    "headline",
+    "holds",
+    "opposite",
+    "too-small",
+    "undecided",
+    "checks",
+    "checks-passed",
+    "pages",
+    "decided",
+    "expected-wrong",
+)
+
+
+def by_claim(found: Iterable[Found]) -> list[list[Found]]:
+    """The measurements of each claim together, in the order in which the claims first appear."""
+    groups: dict[str, list[Found]] = {}
+    for one in found:
+        groups.setdefault(one.id, []).append(one)
+    return list(groups.values())
+
+
+def labels(measured: Sequence[Found]) -> list[str]:
+    """What tells the measurements of one claim apart, as short as it can be.
+
+    The data alone where that is enough (``"glyphs"``), else what differs on the same data
+    (``"900 steps"``), else both. One measurement needs no label: it gets an empty one.
+    """
+    if len(measured) == 1:
+        return [""]
+    short = [one.data.partition(",")[0] for one in measured]
+    ats = [one.at for one in measured]
+    for texts in (
+        short,
+        ats,
+        [", ".join(filter(None, pair)) for pair in zip(short, ats, strict=True)],
+    ):
+        if all(texts) and len(set(texts)) == len(texts):
+            return texts
+    return [", ".join(filter(None, [one.data, one.at])) for one in measured]
+
+
+def expected(found: Iterable[Found]) -> law.Expected:
+    """How many of the decided verdicts must be expected to be wrong (Benjamini & Hochberg 1995)."""
+    return law.expected_wrong([p for one in found if (p := one.p_value) is not None])
+
+
+def counts(found: Iterable[Found]) -> dict[str, int]:
+    """Everything that pages count.
+
+    ``claims``, ``headline`` and ``pages`` count sentences and pages. The four verdicts count
+    measurements of claims; ``checks`` are the measurements of placebos and controls. ``decided``
+    and ``expected-wrong`` are about all verdicts, checks among them; the latter is rounded up,
+    because a promise may only err to that side.
+    """
+    found = list(found)
+    claims = [one for one in found if one.kind == "claim"]
+    checks = [one for one in found if one.kind != "claim"]
+
+    def verdict(name: str, among: list[Found]) -> int:
+        return sum(one.verdict == name for one in among)
+
+    wrong = expected(found)
+    values = (
+        len({one.id for one in claims}),
+        len(claims),
+        len({one.id for one in claims if one.headline}),
+        verdict(law.HOLDS, claims),
+        verdict(law.OPPOSITE, claims),
+        verdict(law.TOO_SMALL, claims),
+        verdict(law.UNDECIDED, claims),
+        len(checks),
+        verdict(law.TOO_SMALL, checks),
+        len({one.docname for one in found}),
+        wrong.decided,
+        math.ceil(wrong.wrong - 1e-9),
+    )
+    return dict(zip(COUNTS, values, strict=True))

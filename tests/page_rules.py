@@ -10,6 +10,7 @@ import copy
 import re
 import statistics
 import sys
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -359,6 +360,47 @@ def paragraphs(page: Page) -> Iterator[str]:
                 yield f"cell {cell.id}: a paragraph of {words} words: {block.strip()[:60]!r}..."
 
 
+def maths(page: Page) -> Iterator[str]:
+    """Formulas reach MathJax whole: Markdown reads none of their lines as a list."""
+    for cell in page.prose:
+        yield from (f"cell {cell.id}: {fault}" for fault in maths_faults(cell.source))
+
+
+def maths_faults(markdown: str) -> Iterator[str]:
+    """What is wrong with the formulas of a text: a lone dollar, or a line that begins a list."""
+    plain = re.sub(r"^(`{3,}|~{3,}).*?^\1|<!--.*?-->", "", markdown, flags=re.DOTALL | re.MULTILINE)
+    plain = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)|\\\$", "", plain, flags=re.DOTALL)
+    parts = plain.split("$$")
+    if len(parts) % 2 == 0:
+        yield "a $$ has no partner"
+        return
+    formulas = parts[1::2]
+    for paragraph in re.split(r"\n[ \t>]*\n", "\n\n".join(parts[::2])):
+        pieces = paragraph.split("$")
+        if len(pieces) % 2 == 0:
+            yield f"a $ has no partner in {paragraph.strip()[:60]!r}"
+        else:
+            formulas += pieces[1::2]
+    for formula in formulas:
+        # The first line of all stands behind its dollar, so only the others begin a line.
+        for line in formula.split("\n")[1:]:
+            if re.match(r"\s*(?:[-+*]|\d+[.)])\s", line):
+                yield f"Markdown reads a list in the line {line.strip()[:60]!r} of a formula"
+
+
+def cited(page: Page) -> Iterator[str]:
+    """Whom a claim names as its source stands in the page's references, by name and year."""
+    titles = ("references", "further reading")
+    lines = "\n".join(cell.source for cell in page.section(titles)).lower()
+    plain = unicodedata.normalize("NFKD", lines).encode("ascii", "ignore").decode()
+    references = [re.sub(r"[^a-z0-9]", "", line) for line in plain.split("\n- ")]
+    for record in page.records:
+        for key in (record["source"], *(record.get("tested_by") or ())):
+            name, year = re.match(r"([a-z]+)(\d{4})", key).groups()
+            if not any(name in line and year in line for line in references):
+                yield f"claim {record['id']} names {key}, which the references do not list"
+
+
 MEASURED = r"accura|error|loss\b|gain|better|worse|improve|rises?\b|rose\b|fell\b|falls\b|faster"
 RESULT = (
     r"\d\s?(?:percentage )?points\b"
@@ -539,6 +581,8 @@ RULES = (
     sections,
     use_it,
     paragraphs,
+    maths,
+    cited,
     typed_numbers,
     records,
     seeds,

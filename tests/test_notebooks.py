@@ -19,7 +19,15 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from book.notebooks import clean, find_notebooks, strip_png
 from book.records import MIME
-from tests.page_rules import ROOT, RULES, TRICK_PARTS, Page, expected_badge, expected_setup
+from tests.page_rules import (
+    ROOT,
+    RULES,
+    TRICK_PARTS,
+    Page,
+    expected_badge,
+    expected_setup,
+    maths_faults,
+)
 from tricks_lib import Claim, Effect
 from tricks_lib.claims import record
 from tricks_lib.law import TOO_SMALL
@@ -207,6 +215,13 @@ BREAKAGES: list[tuple[str, str, Break]] = [
     ("use_it", "no code", source(11, "x = 1")),
     ("use_it", "syntax", source(11, "import torch\ndef f(:")),
     ("paragraphs", "long", prose("word " * 91)),
+    ("maths", "list", prose("It takes the mean, $m = b m\n+ g$, of all.")),
+    ("maths", "numbered list", prose("It is $a =\n2. b$ here.")),
+    ("maths", "list in a display", prose("It is\n\n$$a =\n- b .$$\n\nhere.")),
+    ("maths", "lone dollar", prose("The mean $m is here.\n\nAnother $n$.")),
+    ("maths", "lone pair", prose("The mean\n\n$$m = g\n\nis here.")),
+    ("cited", "not listed", change(13, "Who, 2020.", "Whose, 2019.")),
+    ("cited", "not tested by", fields(tested_by=["else2021"])),
     ("typed_numbers", "percent", prose("The error falls to 12 % with it.")),
     ("typed_numbers", "points", prose("It gains 3 points.")),
     ("typed_numbers", "accuracy", prose("We reach an accuracy of 0.93 here.")),
@@ -269,6 +284,28 @@ def test_settings_and_literature_are_no_typed_measurements(text: str) -> None:
     prose(text)(notebook.cells)
     (rule,) = [function for function in RULES if function.__name__ == "typed_numbers"]
     assert list(rule(page_of(notebook))) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It is $a - b$, and $-b\n+\\beta$ is no list.",
+        "- It is $a$\n- and $b$\n\n1. and $c$",
+        "It costs \\$5; in a shell, `$HOME` and `$PATH`.\n\n```bash\necho $HOME\n- $x\n```",
+        "$$\na = b\n+c\n$$\n\n> A note on $a$\n>\n> and $b$.",
+        "| $x$ | $|y|$ |\n|---|---|",
+    ],
+)
+def test_sound_maths_has_no_faults(text: str) -> None:
+    assert list(maths_faults(text)) == []
+
+
+TEXTS = [path.relative_to(ROOT) for path in [*ROOT.glob("*.md"), *ROOT.glob("chapters/**/*.md")]]
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.as_posix())
+def test_maths_of_plain_pages(path: Path) -> None:
+    assert list(maths_faults((ROOT / path).read_text(encoding="utf-8"))) == []
 
 
 # -------------------------------------------------------------------------- the runner

@@ -5,10 +5,15 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import json
 import math
+import os
 import pkgutil
+import signal
+import threading
 from functools import partial
 
+import joblib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -23,6 +28,10 @@ from tricks_lib import questions as question_pages
 
 PARTS = ("train", "val", "test")
 SMALL = partial(tl.digits, n_train=128, n_val=50, n_test=100)
+
+
+LOCK = threading.Lock()
+NAN = {"a": lambda data, lr: {"val_accuracy": math.nan}}
 
 
 def train(data, lr=0.1, **options):
@@ -220,28 +229,36 @@ def test_arms_of_one_seed_share_start_and_data(study):
     assert len(set(again.values("a", "train_loss"))) == 3
 
 
-def test_effect_agrees_with_scipy_and_subtracts(study):
+def test_effect_agrees_with_scipy(study):
     effect = study.effect("fast", over="slow")
-    found = stats.ttest_rel(study.values("fast"), study.values("slow")).confidence_interval()
+    found = stats.ttest_rel(study.values("fast"), study.values("slow")).confidence_interval(0.99)
     assert effect.interval == pytest.approx((found.low, found.high))
-    nothing = effect - effect
-    assert nothing.mean == 0 and "over" in nothing.arm
+
+
+def test_an_interaction_is_the_difference_of_two_gains(study):
+    gain = study.effect("fast", over="slow")
+    half = dataclasses.replace(gain, values=gain.values / 2)
+    found = tl.interaction({"here": gain, "there": half})
+    assert found.values == pytest.approx(gain.values / 2)
+    assert (found.arm, found.over, found.of) == ("here", "there", "fast over slow")
+    assert "gain of fast over slow, here over there" in repr(found)
     with pytest.raises(ValueError, match="measure both alike"):
-        effect - study.effect("fast", over="slow", metric="val_loss")
+        tl.interaction({"a": gain, "b": study.effect("fast", over="slow", metric="val_loss")})
+    with pytest.raises(ValueError, match="two gains"):
+        tl.interaction({"a": gain})
 
 
-def test_the_detectable_effect_is_found_in_four_of_five_studies():
-    rng = np.random.default_rng(0)
-    n, sd = 10, 0.3
-    size = tl.Effect(rng.normal(0, sd, 5000), tuple(range(5000)), "a", "b", "m", "d", "cpu")
-    # the formula for n seeds, from a long series whose spread is known
-    detectable = size.detectable * np.sqrt(5000 / n)
-    detectable *= (stats.t.ppf(0.975, n - 1) + stats.t.ppf(0.8, n - 1)) / (
-        stats.t.ppf(0.975, 4999) + stats.t.ppf(0.8, 4999)
-    )
-    studies = rng.normal(detectable, sd, (4000, n))
-    found = stats.ttest_1samp(studies, 0, axis=1).pvalue < 0.05
-    assert found.mean() == pytest.approx(0.8, abs=0.03)
+def test_an_effect_says_what_its_runs_used(study):
+    conditions = study.effect("fast", over="slow").conditions
+    assert conditions["training examples"] == "128" and conditions["steps"] == "20"
+    assert conditions["optimizer"] == "SGD" and "1,210 weights" in conditions["network"]
+    assert conditions["learning rate"] == "0.5, not tuned here against 0.01, not tuned here"
+
+
+def test_outcomes_of_yes_and_no_are_a_rate():
+    arms = {"a": lambda data: {"failed": 1.0}, "b": lambda data: {"failed": 0.0}}
+    effect = tl.compare(arms, SMALL, seeds=10, workers=1).effect("a", over="b", metric="failed")
+    assert effect.rate and effect.low < 1 and effect.high == 1
 
 
 def test_environment_variables_shift_and_cap_the_seeds(monkeypatch):
@@ -252,16 +269,82 @@ def test_environment_variables_shift_and_cap_the_seeds(monkeypatch):
 
 
 def test_a_quick_look_tunes_on_one_seed(monkeypatch):
-    seen = []
-
-    def note(data, lr):
-        seen.append((lr, data.seed))
-        return {"val_accuracy": lr}
-
     monkeypatch.setenv("TRICKS_SEEDS", "2")
-    found = tl.sweep({"a": note}, SMALL, {"lr": [0.1, 0.2]}, seeds=3, workers=1)
-    assert len(seen) == 2 and len({seed for _, seed in seen}) == 1
+    arms = {"a": lambda data, lr: {"val_accuracy": lr + data.seed}}
+    found = tl.sweep(arms, SMALL, {"lr": [0.1, 0.2]}, seeds=3, workers=1)
+    assert list(found.table["val_accuracy"]) == [500.1, 500.2]
     assert found.best == {"a": {"lr": 0.2}}
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1", "two"])
+def test_settings_from_the_environment_name_their_mend(monkeypatch, text):
+    monkeypatch.setenv("TRICKS_SEEDS", text)
+    with pytest.raises(ValueError, match=r"TRICKS_SEEDS.* whole number from 2 up"):
+        tl.compare({"a": train}, SMALL, workers=1)
+
+
+def test_replicated_seeds_never_meet(monkeypatch):
+    monkeypatch.setenv("TRICKS_SEED", "1")
+    table = tl.compare({"a": train}, SMALL, seeds=[5, 1005], workers=1).table
+    assert list(table["seed"]) == [1005, 2005]
+
+
+def test_a_longer_budget_reaches_fit_and_keeps_the_number_of_records(monkeypatch):
+    monkeypatch.setenv("TRICKS_BUDGET", "3")
+    curve = train(SMALL(seed=0)).curve
+    assert list(curve["step"]) == [15, 30, 45, 60]
+    assert tl.budget(7) == 21
+    monkeypatch.setenv("TRICKS_BUDGET", "no")
+    with pytest.raises(ValueError, match=r"TRICKS_BUDGET.* such as 2"):
+        tl.budget(7)
+
+
+def test_live_workers_see_a_changed_environment(monkeypatch):
+    arms = {"a": lambda data: {"steps": tl.budget(10)}}
+    first = tl.compare(arms, SMALL, seeds=2, workers=2)
+    monkeypatch.setenv("TRICKS_BUDGET", "2")
+    second = tl.compare(arms, SMALL, seeds=2, workers=2)
+    assert list(first.values("a", "steps")) == [10, 10]
+    assert list(second.values("a", "steps")) == [20, 20]
+
+
+def test_a_model_outside_the_arm_starts_anew_in_every_run():
+    torch.manual_seed(0)
+    model = tl.mlp([64, 16, 10])
+    arms = {"a": lambda data: tl.fit(model, data, num_steps=20)}
+    before = model[1].weight.clone()
+    one = tl.compare(arms, SMALL, seeds=2, workers=1)
+    assert torch.equal(model[1].weight, before)
+    two = tl.compare(arms, SMALL, seeds=[1], workers=1)
+    assert one.values("a")[1] == two.values("a")[0]
+
+
+def test_data_that_ignore_the_seed_are_refused():
+    fixed = SMALL(seed=0)
+    with pytest.raises(ValueError, match="from_arrays"):
+        tl.compare({"a": train}, lambda seed: fixed, seeds=[1], workers=1)
+    with pytest.raises(TypeError, match="function of seed"):
+        tl.compare({"a": train}, lambda: fixed, seeds=[0], workers=1)
+
+
+def test_backends_that_share_memory_are_refused():
+    with (
+        joblib.parallel_config(backend="threading"),
+        pytest.raises(RuntimeError, match="backend='loky'"),
+    ):
+        tl.compare({"a": train}, SMALL, seeds=2, workers=2)
+
+
+def test_backends_without_a_generator_carry_the_runs_too(study):
+    with joblib.parallel_config(backend="multiprocessing"):
+        found = tl.compare({"slow": partial(train, lr=0.01)}, SMALL, seeds=2, workers=2)
+    assert list(found.values("slow")) == list(study.values("slow")[:2])
+
+
+def test_a_worker_that_is_killed_is_told_in_plain_words():
+    arms = {"a": lambda data: os.kill(os.getpid(), signal.SIGKILL)}
+    with pytest.raises(RuntimeError, match="worker process was killed"):
+        tl.compare(arms, SMALL, seeds=2, workers=2)
 
 
 def test_a_diverged_arm_does_not_stop_the_study():
@@ -281,17 +364,71 @@ def test_sweep_tunes_each_arm_on_validation_data_and_hands_on_the_winner():
     assert found.best == {"a": {"lr": 0.3}, "b": {"lr": 0.3}}
     assert list(found.table.columns) == ["arm", "lr", "val_accuracy"]
     assert found.arms["a"](SMALL(seed=0)).test_accuracy > 0.2
-    lowest = tl.sweep(
-        arms, SMALL, {"lr": [1e-6, 0.3]}, 2, metric="val_loss", higher_is_better=False
-    )
-    assert lowest.best["a"] == {"lr": 0.3}
+    lowest = tl.sweep(arms, SMALL, {"lr": [1e-6, 0.3]}, 2, metric="val_loss", workers=1)
+    assert lowest.best["a"] == {"lr": 0.3}, "less of a loss is better, without being told"
+
+
+SCORES = {
+    # On each seed, of five settings: those near the best differ by less than their error.
+    "tied": lambda data, lr: {"val_accuracy": 0.8 - (lr > 3) + 0.01 * ((data.seed + lr) % 2)},
+    "edge": lambda data, lr: {"val_accuracy": lr + 0.001 * data.seed},
+}
+
+
+def test_sweep_tells_ties_and_edges_and_takes_the_middle_of_a_tie():
+    found = tl.sweep(SCORES, SMALL, {"lr": [1, 2, 3, 4, 5]}, seeds=4, workers=1)
+    assert found.ties == {"tied": [{"lr": 1}, {"lr": 2}, {"lr": 3}], "edge": [{"lr": 5}]}
+    assert found.best == {"tied": {"lr": 2}, "edge": {"lr": 5}}
+    assert found.edges == {"tied": [], "edge": ["lr"]}
+    assert "tied: lr 2, the middle of a tie of 3" in repr(found)
+    assert "edge: lr 5, on the grid's edge in lr: widen it" in repr(found)
+    study = tl.compare(found.arms, SMALL, seeds=2, workers=1)
+    assert "on the grid's edge" in study.conditions["edge"]["tuned"]
+
+
+def test_a_study_says_when_it_was_tuned_at_another_budget():
+    found = tl.sweep({"a": train}, SMALL, {"lr": [0.1, 0.3]}, seeds=2, workers=1)
+    longer = partial(tl.fit, num_steps=40)
+    arms = {"a": partial(found.arms["a"]), "b": lambda data: longer(tl.mlp([64, 10]), data)}
+    bigger = tl.compare(arms, partial(SMALL, n_train=200), seeds=2, workers=1)
+    assert "with 128 training examples" in bigger.conditions["a"]["tuned"]
+    assert "not tuned here" in bigger.conditions["b"]["learning rate"]
+
+
+def test_tuning_inside_the_seed_picks_by_each_seeds_own_validation_set():
+    arm = lambda data, lr: {"val_loss": abs(lr - data.seed), "test_accuracy": lr / 10}  # noqa: E731
+    study = tl.compare({"a": tl.tuned(arm, {"lr": [0, 1, 2]})}, SMALL, seeds=3, workers=1)
+    assert list(study.picks["lr"]) == [0, 1, 2]
+    assert list(study.picks["edge"]) == [True, False, True]
+    assert list(study.values("a")) == [0, 0.1, 0.2]
+    assert "on the grid's edge in 2 of 3 runs" in study.conditions["a"]["tuned"]
+    with pytest.raises(ValueError, match="test set"):
+        tl.tuned(arm, {"lr": [1]}, metric="test_accuracy")
+
+
+def test_every_setting_that_is_tuned_inside_the_seed_starts_alike():
+    def drawn(data, lr):
+        return {"val_loss": lr, "drawn": torch.rand(1).item()}
+
+    arms = {"tuned": tl.tuned(drawn, {"lr": [3, 2, 1]}), "plain": partial(drawn, lr=1)}
+    study = tl.compare(arms, SMALL, seeds=2, workers=1)
+    assert list(study.values("tuned", "drawn")) == list(study.values("plain", "drawn"))
 
 
 @pytest.mark.parametrize(
     ("call", "mend"),
     [
         (lambda: tl.compare({}, SMALL), "no arms"),
-        (lambda: tl.compare({"a": train}, SMALL, seeds=0), "ten seeds"),
+        (lambda: tl.compare({"a": train}, SMALL, seeds=0), "five seeds"),
+        (lambda: tl.compare({"a": train}, SMALL, seeds=[0, 1] * 5), "a seed twice"),
+        (lambda: tl.compare({"a": train}, SMALL, seeds=3.0), "how many seeds"),
+        (lambda: tl.compare([train], SMALL), "names to functions"),
+        (lambda: tl.compare({"a": partial(train, lr=open)}, SMALL, 1, workers=1), "arm 'a' failed"),
+        (lambda: tl.compare({"a": lambda d: LOCK}, SMALL, 1, workers=1), "open files, locks"),
+        (lambda: tl.compare({"a": lambda d: {"n": None}}, SMALL, 1, workers=1), "must be numbers"),
+        (lambda: tl.sweep({"a": train}, SMALL, {"lr": "sgd"}), "a list of values"),
+        (lambda: tl.sweep({"a": train}, SMALL, {"lr": [1]}, metric="steps"), "higher_is_better"),
+        (lambda: tl.sweep(NAN, SMALL, {"lr": [1]}, workers=1), "no setting of arm 'a'"),
         (lambda: tl.compare({"a": train}, SMALL(seed=0)), "without brackets"),
         (lambda: tl.compare({"a": 3}, SMALL), "must be a function"),
         (lambda: tl.compare({"a": lambda d: 3.0}, SMALL, 1, workers=1), "dict of numbers"),
@@ -320,7 +457,7 @@ def test_a_study_names_the_mend_of_a_wrong_name(study):
 
 # ---- claims ------------------------------------------------------------------------------------
 
-DECLARED = tl.Claim("page.slug", "It helps.", "someone2000paper", "test_accuracy", margin=0.01)
+DECLARED = tl.Claim("page.slug", "It helps.", "someone2000paper, table 2", margin=0.01)
 
 
 def effect_of(values):
@@ -329,47 +466,54 @@ def effect_of(values):
     return tl.Effect(values, seeds, "trick", "plain", "test_accuracy", "digits", "cpu")
 
 
-@pytest.mark.parametrize(
-    ("values", "higher", "lower"),
-    [
-        ([0.02, 0.03, 0.04], "holds", "opposite"),
-        ([-0.02, -0.03, -0.04], "opposite", "holds"),
-        ([0.2, -0.1, 0.05], "no detectable effect", "no detectable effect"),
-        ([0.004, 0.005, 0.006], "no detectable effect", "no detectable effect"),
-        ([0.0, 0.0, 0.0], "no detectable effect", "no detectable effect"),
-        ([0.02, 0.02, 0.02], "holds", "opposite"),
-    ],
-)
-def test_the_verdict_needs_a_clear_interval_and_an_effect_that_matters(values, higher, lower):
-    assert claims.verdict(DECLARED, effect_of(values)) == higher
-    turned = dataclasses.replace(DECLARED, direction="lower")
-    assert claims.verdict(turned, effect_of(values)) == lower
-
-
-def test_the_record_is_plain_json_and_the_card_shows_it():
-    import json
-
-    found = claims.record(DECLARED, effect_of([0.02, 0.03, 0.04]))
+def test_the_record_is_plain_json_that_can_be_judged_again_and_the_card_shows_it():
+    found = claims.record(DECLARED, effect_of([0.02, 0.03, 0.04, 0.03, 0.03]), at="900 steps")
     assert json.loads(json.dumps(found)) == found
-    assert found["verdict"] == "holds" and found["num_seeds"] == 3
+    assert found["verdict"] == "holds" and found["num_seeds"] == 5
+    assert (found["source"], found["place"]) == ("someone2000paper", "table 2")
+    low, high = tl.law.interval(found["differences"])
+    assert found["interval"] == pytest.approx([low, high], rel=1e-3)
     assert found["versions"]["torch"] == torch.__version__
     card = claims.card(found)
-    assert 'class="claim claim-holds" id="claim-page-slug"' in card
-    assert "+3.0" in card and "points" in card
+    assert 'class="claim claim-holds" id="claim-page-slug-on-digits-900-steps"' in card
+    assert "+3.0" in card and "points" in card and "99&nbsp;% interval" in card
 
 
-def test_a_claim_prints_its_verdict_without_digits(capsys):
-    tl.claim(DECLARED, effect_of([0.02, 0.03, 0.04]))
-    assert capsys.readouterr().out == "HOLDS · It helps. [page.slug]\n"
+def test_a_claim_takes_its_margin_from_the_table():
+    declared = dataclasses.replace(DECLARED, margin=None)
+    found = claims.record(declared, effect_of([0.01, 0.012, 0.011]))
+    assert found["margin"] == 0.02 and found["reason"]
+    unknown = dataclasses.replace(declared, metric="beauty")
+    with pytest.raises(KeyError, match=r"margin=0\.02"):
+        tl.claim(unknown, dataclasses.replace(effect_of([1, 2]), metric="beauty"))
+
+
+def test_a_claim_refuses_runs_that_do_not_vary(capsys):
+    with pytest.raises(ValueError, match="do not vary with the seed"):
+        tl.claim(DECLARED, effect_of([0.08] * 10))
+    assert not capsys.readouterr().out
+
+
+def test_a_page_declares_its_claims_in_a_line_each():
+    say = tl.Claims("demo", source="who2020, section 3")
+    found = say("few", "It helps.")
+    assert found == tl.Claim("demo.few", "It helps.", "who2020, section 3")
+    lower = say.but(metric="test_loss", lower=True)("loss", "It lowers the loss.", headline=True)
+    assert (lower.metric, lower.direction, lower.headline) == ("test_loss", "lower", True)
+
+
+def test_a_claim_prints_its_verdict_without_measured_digits(capsys):
+    tl.claim(DECLARED, effect_of([0.02, 0.03, 0.04, 0.03, 0.03]))
+    assert capsys.readouterr().out == "HOLDS · It helps. [page.slug: digits]\n"
 
 
 @pytest.mark.parametrize(
     ("change", "mend"),
     [
         ({"id": "Slug"}, "augmentation.few_images"),
-        ({"direction": "up"}, "'higher' or 'lower'"),
         ({"kind": "guess"}, "placebo"),
         ({"margin": 0}, "smallest effect that matters"),
+        ({"margin": 5}, "between 0 and 1"),
         ({"sentence": " "}, "needs a sentence"),
     ],
 )
@@ -382,6 +526,11 @@ def test_a_claim_judged_by_another_metric_is_refused():
     other = dataclasses.replace(effect_of([1, 2]), metric="val_loss")
     with pytest.raises(ValueError, match="declare the one that you measure"):
         tl.claim(DECLARED, other)
+
+
+def test_a_claim_judged_by_a_whole_study_is_told_what_it_needs(study):
+    with pytest.raises(TypeError, match=r"study\.effect"):
+        tl.claim(DECLARED, study)
 
 
 # ---- probes, plots, check ----------------------------------------------------------------------

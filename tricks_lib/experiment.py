@@ -632,11 +632,12 @@ def _conditions(arm: Arm, runs: Sequence[_Run]) -> dict[str, str]:
     while isinstance(how, partial):
         how = how.func
     if isinstance(how, TunedInside):
-        edge = sum(note["picked"]["edge"] for run in runs for note in run.notes if "picked" in note)
+        picked = [note["picked"] for run in runs for note in run.notes if "picked" in note]
+        edges = sum(setting["edge"] for setting in picked)
         found["tuned"] = (
-            f"inside each seed by {how.metric}, of {dict(how.grid)}; on the edge {edge}"
+            f"inside each seed by {how.metric}, of {dict(how.grid)}; "
+            f"on the grid's edge in {edges} of {len(runs)} runs"
         )
-        found["tuned"] += f" times of {len(runs)}"
     elif isinstance(how, Tuned):
         same = {"training examples", "steps"}
         other = [

@@ -203,9 +203,9 @@ class Ledger(ClaimsDirective):
 
     def rows(self, measured: list[Found]) -> list[list[Any]]:
         """The rows of one claim; its sentence and its source reach down over all of them."""
-        more = {"morerows": len(measured) - 1} if len(measured) > 1 else {}
+        more: dict[str, Any] = {"morerows": len(measured) - 1} if len(measured) > 1 else {}
         first, *others = [self.measurement(found) for found in measured]
-        sentence = nodes.entry("", *self.sentence(measured), **more)
+        sentence = nodes.entry("", *self.sentence(measured), classes=["claim-cell"], **more)
         source = nodes.entry("", cell(*self.who(measured[0])), **more)
         return [[sentence, *first, source], *others]
 
@@ -221,7 +221,7 @@ class Ledger(ClaimsDirective):
             *[cell(nodes.Text(f"Amended after a look: {text}"), css="small") for text in amended],
         ]
 
-    def measurement(self, found: Found) -> list[list[nodes.Node]]:
+    def measurement(self, found: Found) -> list[Any]:
         """Three cells: the verdict, the numbers, and on what they were measured."""
         low, high = (format_value(found.metric, value) for value in found.interval)
         effect = format_value(found.metric, found.effect)
@@ -230,12 +230,14 @@ class Ledger(ClaimsDirective):
         arms = f"{gain}{' minus '.join(found.arms)}; matters from {margin} on"
         return [
             [cell(reference(self.env, found, badge(found)))],
-            [
+            nodes.entry(
+                "",
                 cell(
                     nodes.strong(text=effect), nodes.Text(f" [{low}, {high}] {unit(found.metric)}")
                 ),
                 cell(nodes.Text(arms), css="small"),
-            ],
+                classes=["effect-cell"],
+            ),
             [
                 cell(nodes.Text(", ".join(filter(None, [found.data, found.at])))),
                 *[cell(nodes.Text(line), css="small") for line in self.how(found)],
@@ -252,6 +254,7 @@ class Ledger(ClaimsDirective):
             parts = [
                 f"{number} with {arm}"
                 for number, arm in zip(found.diverged, found.arms, strict=True)
+                if number
             ]
             lines.append(f"diverged: {', '.join(parts)}")
         return lines

@@ -631,7 +631,7 @@ def test_the_ledger_is_made_from_the_records(small_book: Path):
         "made data, live, 5 seeds",
         "MNIST, 900 steps",
         "full data, recorded, 5 seeds a GPU, 2026-11-28",
-        "diverged: 0 with with, 2 with without",
+        "diverged: 2 with without",
         "Amended after a look: Twice the steps.",
         "headline",
         "Ioffe and Szegedy [2015], section 4; tested by",

@@ -13,6 +13,7 @@ from .device import cpu_threads, device
 from .experiment import Effect, Study, Sweep, compare, interaction, sweep, tuned
 from .law import CONFIDENCE, LOOKS, MARGINS, verdict
 from .models import cnn, mlp
+from .recorded import Recorded, recorded
 from .train import History, accuracy, budget, evaluate, fit
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Data",
     "Effect",
     "History",
+    "Recorded",
     "Study",
     "Sweep",
     "Text",
@@ -50,6 +52,7 @@ __all__ = [
     "photo",
     "plots",
     "probes",
+    "recorded",
     "sweep",
     "text",
     "tuned",

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import CodeType
+from typing import NamedTuple
 
 import nbformat
 
@@ -44,14 +45,18 @@ def studies(root: Path = ROOT) -> dict[str, Path]:
 def needed(cells: Sequence[str], name: str) -> list[int]:
     """The cells that the study's cell needs, itself last, as places in ``cells``."""
     (last,) = (i for i, cell in enumerate(cells) if name in _names_in(cell))
-    wanted, missing = [last], _names_of(compile(cells[last], "cell", "exec"))[0]
-    for i in range(last - 1, -1, -1):
-        if _parsed(cells[i]) is None:
+    names = [_names_of(cell) for cell in cells]
+    wanted: set[int] = set()
+    to_see = [last]
+    while to_see:
+        at = to_see.pop()
+        if at in wanted:
             continue
-        needs, gives = _names_of(compile(cells[i], "cell", "exec"))
-        if gives & missing:
-            wanted.append(i)
-            missing = (missing - gives) | needs
+        wanted.add(at)
+        # A cell needs what stood before it; a function finds what is there when it is called.
+        wishes = [(wish, at) for wish in names[at].now | names[at].later]
+        for wish, before in [*wishes, *((wish, last) for wish in names[at].later)]:
+            to_see += [i for i in range(before) if wish in names[i].gives][-1:]
     return sorted(wanted)
 
 
@@ -94,16 +99,26 @@ def _names_in(cell: str) -> list[str]:
     return found
 
 
-def _names_of(code: CodeType) -> tuple[set[str], set[str]]:
-    """The names that a cell needs from cells before it, and those that it gives a value."""
-    needs: set[str] = set()
-    gives: set[str] = set()
+class _Names(NamedTuple):
+    """The names that a cell needs as it runs, that its functions need later, and that it gives."""
+
+    now: set[str]
+    later: set[str]
+    gives: set[str]
+
+
+def _names_of(cell: str) -> _Names:
+    found = _Names(set(), set(), set())
+    if _parsed(cell) is None:
+        return found
+    code = compile(cell, "cell", "exec")
     for step in dis.get_instructions(code):
-        if step.opname in ("LOAD_NAME", "LOAD_GLOBAL") and step.argval not in gives:
-            needs.add(step.argval)
+        if step.opname in ("LOAD_NAME", "LOAD_GLOBAL") and step.argval not in found.gives:
+            found.now.add(step.argval)
         elif step.opname in ("STORE_NAME", "STORE_GLOBAL"):
-            gives.add(step.argval)
-    return needs | (_inside(code) - gives), gives
+            found.gives.add(step.argval)
+    found.later.update(_inside(code) - found.gives)
+    return found
 
 
 def _inside(code: CodeType) -> set[str]:

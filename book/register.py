@@ -125,14 +125,17 @@ def write(register: Register, root: Path = ROOT) -> None:
 
 
 def on_pages(root: Path = ROOT) -> dict[str, dict]:
-    """The record of each claim that a notebook's stored outputs hold, with its ``page`` added."""
+    """The first record of each claim in the notebooks' stored outputs, with its ``page`` added.
+
+    Whether a record is good is for ``book.records`` to say; here it counts that it is there.
+    """
     found: dict[str, dict] = {}
     for path in sorted((root / "chapters").rglob("*.ipynb")):
         page = path.relative_to(root / "chapters").with_suffix("")
         if any(part[0] in "._" for part in page.parts):
             continue  # solutions and checkpoints are no pages
         for record in stored_records(json.loads(path.read_text(encoding="utf-8"))):
-            if isinstance(record, dict) and "id" in record:
+            if isinstance(record, dict) and {"id", "sentence", "kind"} <= set(record):
                 found.setdefault(record["id"], {**record, "page": page.as_posix()})
     return found
 

@@ -16,14 +16,14 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from book import register
-from book.ledger import badge, cell, claim_link, reference, table, warn
+from book.ledger import badges, cell, claim_link, measurements, reference, table, warn
 from book.records import Found, format_value, unit
 
 PAGE = "chapters/reference/register"
 
 
 def check(app: Sphinx, env: Any, added: set, changed: set, removed: set) -> list[str]:
-    """Hold the register against the records, which the ledger has read by now."""
+    """Hold the register against the records of all notebooks."""
     source = Path(app.srcdir)
     if not (source / register.PATH).is_file():
         return []  # a book without a register; the directive says so if one is asked for
@@ -32,7 +32,7 @@ def check(app: Sphinx, env: Any, added: set, changed: set, removed: set) -> list
     except ValueError as error:
         warn(str(error), PAGE)
         return []
-    sentences = {found.id: found.sentence for found in env.claims.values()}
+    sentences = {name: record["sentence"] for name, record in register.on_pages(source).items()}
     for message in register.problems(rows, sentences):
         warn(message, PAGE)
     return []
@@ -59,7 +59,7 @@ class ClaimsRegister(SphinxDirective):
         return [count, table(head, [self.row(entry) for entry in rows], "ledger-full")]
 
     def row(self, entry: register.Entry) -> list[list[nodes.Node]]:
-        measured = [found for found in self.env.claims.values() if found.id == entry.id]
+        measured = measurements(self.env, entry.id)
         sentence = nodes.Text(entry.sentence)
         claim = [
             cell(reference(self.env, measured[0], sentence) if measured else sentence),
@@ -70,7 +70,7 @@ class ClaimsRegister(SphinxDirective):
     def today(self, entry: register.Entry, measured: list[Found]) -> list[nodes.Node]:
         """What became of the claim, and why."""
         if entry.status == register.STANDS:
-            return [cell(badge(found), nodes.Text(f" {found.data}")) for found in measured]
+            return [cell(*badges(measured))]
         said = [cell(nodes.strong(text=entry.status), nodes.Text(f" {entry.left}"))]
         if entry.into:
             said.append(cell(nodes.Text("into "), self.claim(entry.into)))
@@ -113,7 +113,6 @@ class ClaimsRegister(SphinxDirective):
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register all of the above with Sphinx."""
-    # A higher priority comes later: after the ledger has read the records.
-    app.connect("env-get-outdated", check, priority=600)
+    app.connect("env-get-outdated", check)
     app.add_directive("claims-register", ClaimsRegister)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

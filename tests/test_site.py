@@ -27,6 +27,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from bs4 import BeautifulSoup
 from playwright.sync_api import Browser, Page, sync_playwright
 from pypdf import PdfReader
 
@@ -160,6 +161,11 @@ FACTS = r"""async () => {
     math: all('.math').length,
     drawn: all('.math mjx-container').length,
     raw: (text.textContent.match(/\$\$[^$]{0,40}|\\[(\[][^)\]]{0,40}|\\begin\{\w+\}/g) || []),
+    cut: all('main .math mjx-container').filter((node) => {
+      const column = node.closest('div.math') || node.closest('p, li, td, th, dd, figcaption');
+      const formula = node.querySelector('mjx-math');
+      return column && formula.getBoundingClientRect().width > column.clientWidth + 1;
+    }).map((node) => node.closest('.math').id || node.parentNode.textContent.slice(0, 60)),
     blocks: all('main .highlight pre').length,
     uncopied: all('main .highlight').filter((node) => node.querySelector('pre')
       && !node.closest('.linenos, .no-copybutton')
@@ -297,6 +303,56 @@ def test_equations_are_drawn(visits: dict[str, Visit]) -> None:
         assert visit.facts["drawn"] >= visit.facts["math"], f"{name}: an equation is not drawn"
         assert not visit.facts["raw"], f"{name}: raw TeX {visit.facts['raw'][:3]}"
     assert sum(visit.facts["drawn"] for visit in visits.values()) > 0, "no page has an equation"
+
+
+def test_equations_fit_their_column(visits: dict[str, Visit]) -> None:
+    nothing([f"{name}: {cut}" for name, visit in visits.items() for cut in visit.facts["cut"]])
+
+
+def left_over(page: str) -> list[str]:
+    """The TeX that a reader sees as such: a pair of dollars, or a backslash with its word."""
+    soup = BeautifulSoup(page, "html.parser")
+    for hidden in soup(["pre", "code", "script", "style", "template", "head"]):
+        hidden.decompose()
+    for drawn in soup.select(".math, mjx-container"):
+        drawn.decompose()
+    return re.findall(r"\${1,2}[^$\n]{1,80}\${1,2}|\\[A-Za-z]+|\\[(\[]", soup.get_text())
+
+
+def test_no_tex_is_left_in_the_text(site: Path) -> None:
+    pages = [path for path in sorted(site.rglob("*.html")) if "_static" not in path.parts]
+    assert pages
+    lines = [
+        f"{path.relative_to(site)}: {left}"
+        for path in pages
+        for left in left_over(path.read_text(encoding="utf-8"))
+    ]
+    nothing(lines)
+
+
+@pytest.mark.parametrize(
+    ("page", "left"),
+    [
+        ("<p>Some Comments on $C_P$. 1973</p>", ["$C_P$"]),
+        (r"<p>as well, $m_t = \beta</p><ul><li>g_t$.</li></ul>", [r"$m_t = \betag_t$"]),
+        (r"<td>a rate of \(x\)</td>", [r"\("]),
+        (r"<p>so $$\frac12$$ here</p>", [r"$$\frac12$$"]),
+        (r'<p>A <span class="math">\(\beta\)</span> for $5, <code>$HOME$</code></p>', []),
+        (r"<pre>'\n' $a$</pre><script>let a = '\t$x$'</script>", []),
+    ],
+)
+def test_left_over_tex_is_seen(page: str, left: list[str]) -> None:
+    assert left_over(page) == left
+
+
+@pytest.mark.parametrize(("width", "cut"), [(200, ["wide"]), (600, [])])
+def test_a_cut_equation_is_seen(browser: Browser, width: int, cut: list[str]) -> None:
+    formula = "<mjx-math style='display: inline-block; width: 400px; height: 9px'></mjx-math>"
+    formula = f"<mjx-container>{formula}</mjx-container>"
+    column = f"<div class='math' id='wide' style='overflow: auto; width: {width}px'>{formula}</div>"
+    with browser.new_page(viewport=WINDOW) as page:
+        page.set_content(f"<title>t</title><main><article>{column}</article></main>")
+        assert page.evaluate(FACTS)["cut"] == cut
 
 
 def test_images_are_drawn_and_described(visits: dict[str, Visit]) -> None:

@@ -49,7 +49,10 @@ HARMLESS: tuple[tuple[str, str], ...] = (
         r"\b(?:not|never|hardly|no longer) (?:\w+ )?(?:the same|equal|free|nothing|as good)\b",
         "a no",
     ),
-    (r"\b(?:called|said|says?|reads?) (?:\w+ )?\W*no (?:detectable )?effect\b", "it quotes"),
+    (
+        r"\b(?:called|said|says?|wrote|writes?|reads?) (?:\w+ )?\W*no (?:detectable )?effect\b",
+        "it quotes",
+    ),
 )
 _HARMLESS = re.compile("|".join(pattern for pattern, _ in HARMLESS), re.IGNORECASE)
 

@@ -570,7 +570,7 @@ def small_book(tmp_path: Path) -> Path:
     (folder / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
     (folder / "index.md").write_text(
         "# Small\n\n{claim-count}`claims` claims, {claim-count}`measurements` measurements, "
-        "{claim-count}`undecided a` undecided; of {claim-count}`decided` about "
+        "{claim-count}`undecided a` undecided; of {claim-count}`decided` decided about "
         "{claim-count}`expected-wrong` may be wrong.\n\n"
         "{claim}`page.slug` and `page.slug`.\n\n```{claims-plot}\n:compact:\n```\n\n"
         "```{claims-list}\n:part: a\n```\n\n```{claims-ledger}\n```\n\n"

@@ -218,7 +218,7 @@ def test_the_sheet_follows_the_records(book: Path) -> None:
     minus = "\N{MINUS SIGN}"
     text = html.read_text(encoding="utf-8")
     assert "+10.0" not in text and f"glyphs: {minus}10.0 points" in text
-    assert text.count("It pays.") == 1
+    assert text.count(">It pays.<") == 1
     (page,) = PdfReader(html.with_suffix(".pdf")).pages
     told = words(page).replace("\N{NO-BREAK SPACE}", " ")
     assert f"It pays. opposite (glyphs), {minus}10.0 points; ○ too small to matter (digits)" in told

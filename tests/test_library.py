@@ -608,3 +608,215 @@ def test_check_tells_right_wrong_and_unanswered_apart(capsys, monkeypatch):
     for name in ("evidence.none", "nowhere.none", "evidence"):
         with pytest.raises(ValueError, match="no question"):
             tl.check(name, 1)
+
+
+# ---- fit, with other people's habits -----------------------------------------------------------
+
+
+def digits_by(change):
+    """The small digits with something done to each part's y."""
+    data = SMALL(seed=0)
+    return data.replace(**{f"y_{p}": change(getattr(data, f"y_{p}")) for p in PARTS})
+
+
+def test_two_comprehensions_over_the_parameters_see_all_of_them():
+    groups = []
+
+    def decayed(parameters, lr):
+        matrices = [p for p in parameters if p.dim() > 1]
+        vectors = [p for p in parameters if p.dim() <= 1]
+        groups.extend([len(matrices), len(vectors)])
+        rule = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors}]
+        return torch.optim.SGD(rule, lr=lr)
+
+    model = tl.mlp([64, 16, 10])
+    biases = [p.detach().clone() for p in model.parameters() if p.dim() == 1]
+    tl.fit(model, SMALL(seed=0), optimizer=decayed, num_steps=5)
+    assert groups == [2, 2]
+    after = [p for p in model.parameters() if p.dim() == 1]
+    assert not any(torch.equal(a, b) for a, b in zip(biases, after, strict=True))
+
+
+def test_what_is_frozen_can_be_thawed_on_the_way():
+    model = tl.mlp([64, 16, 10])
+    model[1].requires_grad_(False)
+    before, seen = model[1].weight.detach().clone(), []
+
+    def thaw(model, step):
+        seen.append(torch.equal(model[1].weight, before))
+        model[1].requires_grad_(step >= 3)
+
+    tl.fit(model, SMALL(seed=0), num_steps=6, on_step=thaw)
+    assert seen == [True] * 3 + [False] * 3
+
+
+def test_a_regression_of_unlike_shapes_is_refused_by_fit_and_by_evaluate():
+    data = digits_by(lambda y: y / 9.5)
+    for run in (tl.fit, lambda model, data: tl.evaluate(model, data.x_val, data.y_val)):
+        with pytest.raises(ValueError, match=r"\(\d+, 1\) for targets \(\d+,\).*one shape"):
+            run(tl.mlp([64, 1]), data)
+    own_loss = tl.fit(
+        tl.mlp([64, 1]), data, lr=0.01, loss=lambda out, y: (out[:, 0] - y).square().mean()
+    )
+    assert own_loss.test_loss < 1
+    column = digits_by(lambda y: y[:, None] / 9.5)
+    assert tl.fit(tl.mlp([64, 1]), column, lr=0.01).test_loss < 1
+
+
+def test_a_validation_part_that_breaks_is_no_divergence():
+    torch.manual_seed(0)
+    whole = train(SMALL(seed=0))
+    data = SMALL(seed=0)
+    data.x_val[0] = torch.nan
+    data.x_test[0] = torch.inf
+    torch.manual_seed(0)
+    history = train(data)
+    assert not history.diverged and math.isnan(history.val_loss)
+    assert history.test_accuracy == pytest.approx(whole.test_accuracy, abs=0.02)
+    assert list(history.curve["train_loss"]) == list(whole.curve["train_loss"])
+
+
+@pytest.mark.parametrize("broken", ["a weight", "what is computed"])
+def test_weights_that_the_last_update_broke_are_a_divergence(broken):
+    def spoil(model, step):
+        if step == 20:
+            weight = model[1].weight.data
+            weight[0] = torch.nan if broken == "a weight" else 1e38
+
+    history = train(SMALL(seed=0), on_step=spoil)
+    assert history.diverged and history.test_accuracy == 0.1
+    assert history.curve["train_loss"].notna().all()
+
+
+def test_one_broken_training_image_is_a_divergence():
+    data = SMALL(seed=0)
+    data.x_train[5] = torch.nan
+    assert train(data).diverged
+
+
+def test_parts_in_eval_mode_stay_there():
+    data = SMALL(seed=0)
+    model = tl.mlp([64, 16, 10], norm="batch", dropout=0.5)
+    norm = next(m for m in model if isinstance(m, nn.BatchNorm1d))
+    norm.eval()
+    statistics = norm.running_mean.clone()
+    tl.evaluate(model, data.x_val, data.y_val)
+    assert model.training and not norm.training
+    modes = []
+    tl.fit(
+        model,
+        data,
+        num_steps=4,
+        record_every=1,
+        on_step=lambda m, _: modes.append((m.training, norm.training, m[-2].training)),
+    )
+    assert modes == [(True, False, True)] * 4
+    assert torch.equal(norm.running_mean, statistics)
+    # A model that ends in eval mode, as after fit, is wholly in training mode again.
+    tl.fit(model, data, num_steps=1)
+    assert not torch.equal(norm.running_mean, statistics) and not model.training
+
+
+def test_transforms_of_torchvision_throw_their_dice_for_each_image():
+    from torchvision.transforms import v2
+
+    seen = []
+
+    class Watch(nn.Module):
+        def forward(self, x):
+            seen.append(x.clone())
+            return x
+
+    data = SMALL(seed=0)
+    column = torch.arange(8.0).expand(1, 8, 8)
+    data = data.replace(**{f"x_{p}": column.expand_as(getattr(data, f"x_{p}")) for p in PARTS})
+    model = nn.Sequential(Watch(), tl.mlp([64, 10]))
+    for flip in (v2.RandomHorizontalFlip(), nn.Sequential(v2.RandomHorizontalFlip())):
+        seen.clear()
+        tl.fit(model, data, num_steps=1, augment=flip)
+        turned = (seen[0][:, 0, 0, 0] == 7).sum()
+        assert seen[0].shape == (64, 1, 8, 8) and 10 < turned < 54
+    with pytest.raises(ValueError, match="MixUp and CutMix change the labels"):
+        tl.fit(model, data, augment=v2.MixUp(num_classes=10))
+
+
+def test_on_step_stops_the_training_with_true_alone():
+    stopped = tl.fit(
+        tl.mlp([64, 10]), SMALL(seed=0), num_steps=20, record_every=5, on_step=lambda _, n: n == 7
+    )
+    assert list(stopped.curve["step"]) == [5, 7]
+    numpy = tl.fit(tl.mlp([64, 10]), SMALL(seed=0), on_step=lambda _, n: np.float64(n) > 2)
+    assert list(numpy.curve["step"])[-1] == 3
+    on = tl.fit(tl.mlp([64, 10]), SMALL(seed=0), num_steps=4, on_step=lambda m, n: m[1].weight)
+    assert on.curve["step"].iloc[-1] == 4
+
+
+def test_numbers_of_numpy_are_numbers():
+    history = tl.fit(
+        tl.mlp([64, 10]),
+        SMALL(seed=0),
+        num_steps=np.int64(4),
+        batch_size=np.int32(32),
+        record_every=np.int64(2),
+        seed=np.int64(1),
+    )
+    assert list(history.curve["step"]) == [2, 4]
+
+
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = tl.mlp([64, 10])
+
+    def forward(self, x):
+        return self.net(x), x
+
+
+def frozen():
+    return tl.mlp([64, 10]).requires_grad_(False)
+
+
+@pytest.mark.parametrize(
+    ("change", "mend"),
+    [
+        ({"schedule": torch.optim.lr_scheduler.StepLR}, "StepLR: give a function from the share"),
+        ({"schedule": partial(torch.optim.lr_scheduler.StepLR, step_size=3)}, "StepLR: give a f"),
+        ({"schedule": 0.5}, "schedule is a float: give a function"),
+        ({"optimizer": torch.optim.LBFGS}, "LBFGS asks for the loss several times"),
+        ({"optimizer": lambda parameters, lr: None}, "gave back a NoneType"),
+        ({"augment": 3}, "augment=3 must be a function"),
+        ({"model": Pair()}, "gives back a tuple: let its forward give back the logits alone"),
+        ({"model": frozen()}, "all parameters are frozen"),
+        ({"model": nn.Sequential(nn.Flatten(), nn.LazyLinear(10))}, "lazy layers.*call it once"),
+        ({"model": tl.mlp([64, 5])}, "gives 5 logits for 10 classes: give its last layer 10"),
+        ({"model": nn.Sequential(tl.mlp([64, 1]), nn.Flatten(0))}, r"logits \(n, classes\)"),
+        ({"num_steps": True}, "num_steps=True must be a whole number"),
+        ({"num_steps": np.float64(3)}, "num_steps=np.float64.3.0. must be a whole number"),
+    ],
+)
+def test_fit_names_the_mend_of_a_habit_that_it_does_not_share(change, mend):
+    arguments = {"model": tl.mlp([64, 10]), "data": SMALL(seed=0)} | change
+    with pytest.raises((ValueError, TypeError), match=mend) as error:
+        tl.fit(arguments.pop("model"), arguments.pop("data"), **arguments)
+    text = str(error.value)
+    assert "\n" not in text and text.endswith(".")
+
+
+def test_a_scheduler_that_is_made_already_is_refused_too():
+    model = tl.mlp([64, 10])
+    step = torch.optim.lr_scheduler.StepLR(torch.optim.SGD(model.parameters(), lr=1), 3)
+    with pytest.raises(TypeError, match="schedule is a StepLR"):
+        tl.fit(model, SMALL(seed=0), schedule=step)
+
+
+def test_probes_look_at_odd_networks():
+    data = SMALL(seed=0)
+    with pytest.raises(ValueError, match="requires_grad_"):
+        probes.gradients(frozen(), data.x_val, data.y_val)
+    model = tl.mlp([64, 10])
+    model.spare = nn.Linear(3, 3)
+    model.forward = lambda x: model[1](model[0](x))
+    found = probes.gradients(model, data.x_val, data.y_val)
+    assert not found["spare.weight"].any() and found["1.weight"].any()
+    outputs = probes.activations(nn.LSTM(8, 4, batch_first=True), data.x_val[:, 0], (nn.LSTM,))
+    assert outputs["1 LSTM"].shape == (50, 8, 4)

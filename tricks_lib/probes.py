@@ -28,7 +28,8 @@ def activations(
 
     def keep(name: str) -> Callable[[nn.Module, tuple, Tensor], None]:
         def hook(layer: nn.Module, inputs: tuple, output: Tensor) -> None:
-            found[name] = output.detach().cpu()
+            # A recurrent layer gives its outputs first, its last state second.
+            found[name] = (output[0] if isinstance(output, tuple) else output).detach().cpu()
 
         return hook
 
@@ -59,14 +60,21 @@ def gradients(
         loss: a function of (logits, y).
 
     Returns:
-        Parameter name to gradient, shaped like the parameter; biases and norms are left out.
+        Parameter name to gradient, shaped like the parameter; biases, norms and what is frozen
+        are left out. A matrix that the network does not use has the gradient zero.
+
+    Raises:
+        ValueError: there is no weight matrix, or all are frozen.
     """
-    names, weights = zip(
-        *[(n, p) for n, p in model.named_parameters() if p.requires_grad and p.dim() > 1],
-        strict=True,
-    )
-    found = torch.autograd.grad(loss(model(x), y), weights)
-    return {name: g.detach().cpu() for name, g in zip(names, found, strict=True)}
+    weights = {n: p for n, p in model.named_parameters() if p.requires_grad and p.dim() > 1}
+    if not weights:
+        raise ValueError(
+            "no weight matrix can have a gradient here: give a model with layers such as "
+            "nn.Linear, and call requires_grad_(True) on those that are frozen."
+        )
+    total = loss(model(x), y)
+    found = torch.autograd.grad(total, list(weights.values()), materialize_grads=True)
+    return {name: g.detach().cpu() for name, g in zip(weights, found, strict=True)}
 
 
 def gradient_norm(

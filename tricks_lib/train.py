@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import numbers
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -91,8 +95,8 @@ class History:
         curve: a row per record: ``step``, ``epoch``, ``train_loss`` (mean since the last record),
             ``val_loss`` and the validation metrics, such as ``val_accuracy``.
         test: metrics on the test set, measured once, after the last step.
-        diverged: the loss became NaN or infinite, which ended the run. Its scores are then those
-            of a blind guess.
+        diverged: the training loss or a weight became NaN or infinite. Its scores are then those
+            of a blind guess. A validation loss alone that is not finite is kept as it is.
         seconds: wall time of the training loop.
         device: where it ran, in words.
     """
@@ -133,7 +137,7 @@ def evaluate(
     metrics: dict[str, Metric] | None = None,
     batch_size: int = 4096,
 ) -> dict[str, float]:
-    """Measure a model in eval mode and without gradients; its mode is put back afterwards.
+    """Measure a model in eval mode and without gradients; all modes are put back afterwards.
 
     Args:
         model: gives logits (n, classes), or predictions shaped like ``y``.
@@ -145,15 +149,21 @@ def evaluate(
 
     Returns:
         ``{"loss": ..., "accuracy": ...}``.
+
+    Raises:
+        ValueError, TypeError: what the model gives does not fit the targets.
     """
     loss, metrics = loss or _default_loss(y), _default_metrics(y) if metrics is None else metrics
-    where = next(model.parameters()).device
-    was_training = model.training
+    where = next((p.device for p in model.parameters()), x.device)
+    modes = [(part, part.training) for part in model.modules()]
     model.eval()
-    with torch.no_grad():
-        logits = torch.cat([model(part.to(where)).float() for part in x.split(batch_size)])
-    model.train(was_training)
-    y = y.to(where)
+    try:
+        with torch.no_grad():
+            parts = [_tensor_of(model(part.to(where))).float() for part in x.split(batch_size)]
+    finally:
+        for part, training in modes:
+            part.training = training
+    logits, y = torch.cat(parts), y.to(where)
     scores = {"loss": loss(logits, y).item()}
     return scores | {name: metric(logits, y) for name, metric in metrics.items()}
 
@@ -172,7 +182,7 @@ def fit(
     loss: Callable[[Tensor, Tensor], Tensor] | None = None,
     metrics: dict[str, Metric] | None = None,
     record_every: int | None = None,
-    on_step: Callable[[nn.Module, int], None] | None = None,
+    on_step: Callable[[nn.Module, int], bool | None] | None = None,
     seed: int | None = None,
     device: torch.device | str | None = None,
     mixed_precision: bool | None = None,
@@ -184,22 +194,27 @@ def fit(
     images in a fresh order; a last batch that would be smaller than the others is left out.
 
     Args:
-        model: a network from inputs to logits. It is trained in place; it ends in eval mode, on
-            the device that it came from.
+        model: a network from inputs to logits (n, classes), or for a regression to numbers
+            shaped like its targets. It is trained in place; it ends in eval mode, on the device
+            that it came from. A part that you put into eval mode, while the model as a whole is
+            in training mode, trains in eval mode: ``model[2].eval()`` keeps the statistics of a
+            batch norm.
         data: training, validation and test parts.
         lr: learning rate.
-        optimizer: called as ``optimizer(model.parameters(), lr=lr)``. Further settings go in
-            with ``functools.partial(torch.optim.SGD, momentum=0.9)``.
+        optimizer: called as ``optimizer(list(model.parameters()), lr=lr)``. Further settings go
+            in with ``functools.partial(torch.optim.SGD, momentum=0.9)``.
         num_epochs: passes through the training data. ``TRICKS_BUDGET=2`` doubles it.
         num_steps: the exact number of updates; it replaces ``num_epochs``.
         batch_size: examples per update; all of them when the data are fewer.
-        augment: changes each training batch (batch, channels, height, width), shape kept.
+        augment: changes each training batch (batch, channels, height, width), shape kept. A
+            transform of torchvision's throws its dice once a call; it is called image by image.
         schedule: from the share of training done, 0 to 1, to a factor on ``lr``.
         loss: default cross-entropy for whole-number targets, mean squared error for floats.
         metrics: name to function of (logits, y); default accuracy for classes.
         record_every: steps between two rows of the curve; default an epoch, or a tenth of
             ``num_steps``.
         on_step: called as ``on_step(model, step)`` after each update, to watch what happens.
+            When it gives back True, training stops there, with a last record.
         seed: of the batch order; default the data's own seed.
         device: default the fastest one here.
         mixed_precision: bfloat16 arithmetic where it is safe. Default: on GPUs that have it, for
@@ -209,13 +224,20 @@ def fit(
         A ``History``. A loss that is not finite ends the run and is recorded, not raised.
 
     Raises:
-        ValueError, TypeError: an argument out of range, named with its mend.
+        ValueError, TypeError: an argument out of range, or a model, optimizer, schedule or
+            augmentation that this loop cannot use, named with its mend.
     """
-    _check(model, data, lr, num_epochs, num_steps, batch_size, record_every, optimizer)
+    _check(model, data, lr, optimizer, schedule)
+    seed = int(data.seed if seed is None else seed)
+    num_epochs = _count("num_epochs", num_epochs)
+    batch_size = _count("batch_size", batch_size)
+    num_steps = None if num_steps is None else _count("num_steps", num_steps)
+    record_every = None if record_every is None else _count("record_every", record_every)
+    augment = _image_by_image(augment)
     where = torch.device(device) if device is not None else best_device()
     home = next(model.parameters()).device
     model.to(where)
-    use_loss = loss or _default_loss(data.y_train)
+    use_loss = loss or _default_loss(data.y_train, data.y_val, data.y_test)
     held = data.to(where) if _fits(data, where) else data
     batch_size = min(batch_size, len(held.x_train))
     steps_per_epoch = len(held.x_train) // batch_size
@@ -227,8 +249,8 @@ def fit(
         rows, diverged = _loop(
             model,
             held,
-            optimizer(model.parameters(), lr=lr),
-            _batches(len(held.x_train), batch_size, total, data.seed if seed is None else seed),
+            _made(optimizer, model, lr),
+            _batches(len(held.x_train), batch_size, total, seed),
             loss=use_loss,
             augment=augment,
             schedule=schedule,
@@ -261,7 +283,7 @@ def _loop(
     loss: Callable[[Tensor, Tensor], Tensor],
     augment: Callable[[Tensor], Tensor] | None,
     schedule: Callable[[float], float] | None,
-    on_step: Callable[[nn.Module, int], None] | None,
+    on_step: Callable[[nn.Module, int], bool | None] | None,
     record_at: Callable[[int], bool],
     measure: Callable[[], dict[str, float]],
     total: int,
@@ -272,7 +294,7 @@ def _loop(
     base_lrs = [group["lr"] for group in optimizer.param_groups]
     rows: list[dict[str, float]] = []
     losses: list[Tensor] = []
-    model.train()
+    _into_training(model)
     for step, index in enumerate(batches, start=1):
         index = index.to(data.x_train.device)
         # no copy when the data are on the device already
@@ -284,22 +306,29 @@ def _loop(
             for group, base in zip(optimizer.param_groups, base_lrs, strict=True):
                 group["lr"] = base * schedule((step - 1) / total)
         with autocast:
-            batch_loss = loss(model(x), y)
+            batch_loss = loss(_tensor_of(model(x)), y)
         optimizer.zero_grad(set_to_none=True)
         batch_loss.backward()
         optimizer.step()
         # Kept on the device: reading a number from a GPU at every step would make it wait.
         losses.append(batch_loss.detach())
-        if on_step is not None:
-            on_step(model, step)
-        if record_at(step):
+        answer = on_step(model, step) if on_step is not None else None
+        stop = isinstance(answer, bool | np.bool_) and bool(answer)
+        if stop or record_at(step):
             mean_loss = torch.stack(losses).mean().item()
             rows.append({"step": step, "train_loss": mean_loss} | _prefixed("val_", measure()))
             if not math.isfinite(mean_loss):
                 return rows, True
             losses.clear()
-    # The last update itself can overflow the weights.
-    return rows, not math.isfinite(rows[-1]["val_loss"])
+        if stop:
+            break
+    # The last update itself can overflow the weights, or what is computed with them.
+    diverged = not all(p.detach().isfinite().all() for p in model.parameters())
+    if not diverged and not math.isfinite(rows[-1]["val_loss"]):
+        some = slice(4096)  # broken weights, or a broken validation part? Training images tell
+        x, y = data.x_train[some], data.y_train[some]
+        diverged = not math.isfinite(evaluate(model, x, y, loss=loss, metrics={})["loss"])
+    return rows, diverged
 
 
 def _batches(n: int, batch_size: int, steps: int, seed: int) -> Iterable[Tensor]:
@@ -315,8 +344,90 @@ def _batches(n: int, batch_size: int, steps: int, seed: int) -> Iterable[Tensor]
             yield order[start : start + batch_size]
 
 
-def _default_loss(y: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    return nn.functional.mse_loss if y.is_floating_point() else nn.functional.cross_entropy
+def _into_training(model: nn.Module) -> None:
+    """Training mode for all but the parts that were put into eval mode on purpose."""
+    kept = [part for part in model.modules() if not part.training] if model.training else []
+    model.train()
+    for part in kept:
+        part.training = False
+
+
+def _made(optimizer: Callable[..., torch.optim.Optimizer], model: nn.Module, lr: float) -> Any:
+    """The optimizer, made with a list, which can be gone through more than once.
+
+    Frozen parameters are in it too: `on_step` may thaw them, and until then they have no gradient.
+    """
+    made = optimizer(list(model.parameters()), lr=lr)
+    if not (hasattr(made, "step") and hasattr(made, "param_groups")):
+        raise TypeError(
+            f"optimizer gave back a {type(made).__name__}: let it give back a "
+            "torch.optim.Optimizer."
+        )
+    required = inspect.signature(made.step).parameters.values()
+    if any(p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD for p in required):
+        raise ValueError(
+            f"{type(made).__name__} asks for the loss several times a step, which fit does not do: "
+            "take torch.optim.SGD or Adam, or write its loop by hand."
+        )
+    return made
+
+
+def _image_by_image(augment: Callable[[Tensor], Tensor] | None) -> Any:
+    """Let each image have its own dice, where torchvision would throw them once for a batch."""
+    if augment is None:
+        return None
+    if not callable(augment):
+        raise TypeError(f"augment={augment!r} must be a function from a batch to a batch.")
+    parts = augment.modules() if isinstance(augment, nn.Module) else [augment]
+    kinds = [kind for part in parts for kind in type(part).__mro__]
+    if not any(kind.__module__.startswith("torchvision.transforms") for kind in kinds):
+        return augment
+    if any(kind.__name__ in ("MixUp", "CutMix") for kind in kinds):
+        raise ValueError(
+            "MixUp and CutMix change the labels too, which augment does not see: mix inside a loop "
+            "of your own."
+        )
+    return lambda batch: torch.stack([augment(image) for image in batch])
+
+
+def _tensor_of(output: Any) -> Tensor:
+    if not isinstance(output, Tensor):
+        raise TypeError(
+            f"the model gives back a {type(output).__name__}: let its forward give back the logits "
+            "alone."
+        )
+    return output
+
+
+def _default_loss(*ys: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    if ys[0].is_floating_point():
+        return _squared_error
+    return partial(_cross_entropy, classes=1 + max(int(y.max()) for y in ys))
+
+
+def _squared_error(output: Tensor, y: Tensor) -> Tensor:
+    """Mean squared error; unlike shapes would quietly compare every row with every other."""
+    if output.shape != y.shape:
+        raise ValueError(
+            f"the model gives {tuple(output.shape)} for targets {tuple(y.shape)}: give both one "
+            "shape, by nn.Flatten(0) at the end of the model or by y[:, None]."
+        )
+    return nn.functional.mse_loss(output, y)
+
+
+def _cross_entropy(output: Tensor, y: Tensor, classes: int) -> Tensor:
+    """Cross-entropy of logits (n, classes, ...) with class numbers (n, ...)."""
+    if output.ndim != y.ndim + 1 or output.shape[2:] != y.shape[1:] or len(output) != len(y):
+        raise ValueError(
+            f"the model gives {tuple(output.shape)} for labels {tuple(y.shape)}: let it give "
+            "logits (n, classes), one for each class."
+        )
+    if output.shape[1] < classes:
+        raise ValueError(
+            f"the model gives {output.shape[1]} logits for {classes} classes: give its last layer "
+            f"{classes} outputs."
+        )
+    return nn.functional.cross_entropy(output, y)
 
 
 def _default_metrics(y: Tensor) -> dict[str, Metric]:
@@ -355,7 +466,7 @@ def _fits(data: Data, where: torch.device) -> bool:
     return size < torch.cuda.mem_get_info(where)[0] / 2
 
 
-def _check(model, data, lr, num_epochs, num_steps, batch_size, record_every, optimizer) -> None:
+def _check(model: Any, data: Any, lr: float, optimizer: Any, schedule: Any) -> None:
     if not isinstance(model, nn.Module):
         raise TypeError(f"model is a {type(model).__name__}; give a torch.nn.Module, tl.cnn() say.")
     if not isinstance(data, Data):
@@ -367,9 +478,30 @@ def _check(model, data, lr, num_epochs, num_steps, batch_size, record_every, opt
         )
     if not lr > 0:
         raise ValueError(f"lr={lr} must be greater than 0; 0.1 is a start for SGD, 0.001 for Adam.")
-    counts = {"num_epochs": num_epochs, "num_steps": num_steps, "batch_size": batch_size}
-    for name, value in {**counts, "record_every": record_every}.items():
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise ValueError(f"{name}={value!r} must be a whole number from 1 up.")
-    if next(model.parameters(), None) is None:
+    parameters = list(model.parameters())
+    if not parameters:
         raise ValueError("this model has no parameters to train; add a layer, nn.Linear say.")
+    if any(isinstance(p, nn.parameter.UninitializedParameter) for p in parameters):
+        raise ValueError(
+            "this model has lazy layers without a shape: call it once, model(data.x_train[:2]), "
+            "before fit."
+        )
+    if not any(p.requires_grad for p in parameters):
+        raise ValueError(
+            "all parameters are frozen: call requires_grad_(True) on those that are to be trained."
+        )
+    made_by = getattr(schedule, "func", schedule)
+    made_by = made_by if isinstance(made_by, type) else type(made_by)
+    if schedule is not None and (
+        not callable(schedule) or issubclass(made_by, torch.optim.lr_scheduler.LRScheduler)
+    ):
+        raise TypeError(
+            f"schedule is a {made_by.__name__}: give a function from the share of training done, "
+            "0 to 1, to a factor on lr, such as lambda done: 0.1 if done > 0.5 else 1.0."
+        )
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"{name}={value!r} must be a whole number from 1 up.")
+    return int(value)

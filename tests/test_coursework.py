@@ -16,6 +16,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import nbformat
@@ -37,8 +38,10 @@ from tests.coursework_helpers import (
     zip_of,
 )
 from tests.page_rules import CONFIG, ROOT, TRICK_PARTS
+from tricks_lib import law
 from tricks_lib.coursework import release, rubric, sandbox, selfcheck, submissions
 from tricks_lib.coursework.__main__ import main
+from tricks_lib.coursework.judges import studies
 from tricks_lib.coursework.runner import Definitions, Observer, cells_of, plain
 
 QUESTIONS = [(part, name) for part in PARTS for name in FOUND[part].questions]
@@ -95,6 +98,43 @@ def test_the_blank_release_gets_nothing(part: str, name: str) -> None:
     answer = defined(FOUND[part].release)[name]
     for seed in range(5):
         assert sum(m.earned for m in marks(part, name, answer, seed)) == 0
+
+
+@pytest.mark.parametrize(
+    ("part", "name"), [("data_processing", "decide"), ("parameter_tuning", "compare_tuned")]
+)
+def test_verdicts_learnt_by_heart_earn_nothing(part: str, name: str) -> None:
+    solution, heard = defined(FOUND[part].source)[name], []
+
+    def listening(*given: object) -> object:
+        heard.append(solution(*given))
+        return heard[-1]
+
+    marks(part, name, listening, selfcheck.PUBLIC_SEED)
+    for seed in range(1, 11):
+        replay = iter(heard)
+        found = marks(part, name, lambda *_, replay=replay: next(replay), seed)
+        assert sum(m.earned for m in found) == 0, f"seed {seed}: {found}"
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_studies_have_all_verdicts_at_a_safe_distance(seed: int) -> None:
+    """Both ways, at all sizes, and no end where the rounding of float32 could carry it across."""
+    rng = np.random.default_rng(seed)
+    seen, kinds = Counter(), Counter()
+    for mean, half, size in studies.cases(rng):
+        values = 0.02 * studies.differences(rng, mean, half, size)
+        low, high = law.interval(values)
+        np.testing.assert_allclose((low, high), studies.interval(values))
+        assert min(abs(abs(end) / 0.02 - 1) for end in (low, high)) > 0.02
+        kind = studies.kind(values, 0.02)
+        seen[studies.right(values, 0.02), bool(values.mean() > 0), kind] += 1
+        kinds[kind] += 1
+    assert min(kinds.values()) >= 6
+    assert {(law.HOLDS, True), (law.OPPOSITE, False)} <= {key[:2] for key in seen}
+    for verdict in (law.TOO_SMALL, law.UNDECIDED):
+        for positive in (True, False):
+            assert seen[verdict, positive, studies.WHOLE] and seen[verdict, positive, studies.CLEAR]
 
 
 @pytest.mark.parametrize(("part", "name", "what"), WRONG)

@@ -315,57 +315,101 @@ class Library(nn.BatchNorm1d):
 # --------------------------------------------------------------------------------- decide
 
 
-def interval(difference, factor=None):
+def interval(difference, factor=None, correction=1, level=0.995):
     from scipy import stats
 
     n = len(difference)
-    factor = stats.t.ppf(0.975, n - 1) if factor is None else factor
-    half = factor * difference.std(correction=1) / n**0.5
+    factor = stats.t.ppf(level, n - 1) if factor is None else factor
+    half = factor * difference.std(correction=correction) / n**0.5
     return difference.mean() - half, difference.mean() + half
 
 
-def verdict(mean, low, high, margin):
-    if low > 0 and mean >= margin:
+def verdict(low, high, margin):
+    if low >= margin:
         return "holds"
-    return "opposite" if high < 0 and mean <= -margin else "no detectable effect"
+    if high <= -margin:
+        return "opposite"
+    return "too small to matter" if -margin < low and high < margin else "undecided"
 
 
-def decide(with_trick, without, margin, factor=None):
+def decide(with_trick, without, margin, **options):
     difference = torch.as_tensor(with_trick) - torch.as_tensor(without)
-    return verdict(difference.mean(), *interval(difference, factor), margin)
+    return verdict(*interval(difference, **options), margin)
 
 
 def decide_by_the_book(with_trick, without, margin):
     from scipy import stats
 
-    found = stats.ttest_rel(with_trick, without).confidence_interval()
-    return verdict((with_trick - without).mean(), found.low, found.high, margin)
+    found = stats.ttest_rel(with_trick, without).confidence_interval(0.99)
+    return verdict(found.low, found.high, margin)
+
+
+def decide_by_tests(with_trick, without, margin):
+    """Four one-sided tests instead of an interval: Schuirmann's two for `too small`."""
+    from scipy import stats
+
+    difference = (with_trick - without).double().numpy()
+
+    def above(bound):
+        return stats.ttest_1samp(difference, bound, alternative="greater").pvalue <= 0.005
+
+    def below(bound):
+        return stats.ttest_1samp(difference, bound, alternative="less").pvalue <= 0.005
+
+    if above(margin) or below(-margin):
+        return "holds" if difference.mean() > 0 else "opposite"
+    return "too small to matter" if above(-margin) and below(margin) else "undecided"
 
 
 def by_the_mean(with_trick, without, margin):
     mean = (with_trick - without).mean()
-    return verdict(mean, mean, mean, margin)
+    return verdict(mean, mean, margin)
 
 
 def without_margin(with_trick, without, margin):
     return decide(with_trick, without, 0.0)
 
 
-def interval_beyond_margin(with_trick, without, margin):
+def first_edition(with_trick, without, margin, otherwise="undecided"):
+    """The mean against the margin, and the interval against zero."""
+    difference = with_trick - without
+    low, high = interval(difference)
+    if low > 0 and difference.mean() >= margin:
+        return "holds"
+    return "opposite" if high < 0 and difference.mean() <= -margin else otherwise
+
+
+def small_when_it_crosses_zero(with_trick, without, margin):
     low, high = interval(with_trick - without)
-    return verdict(0.0, low - margin, high + margin, 0.0)
+    return "too small to matter" if low < 0 < high else verdict(low, high, margin)
+
+
+def small_by_the_mean(with_trick, without, margin):
+    found, mean = decide(with_trick, without, margin), (with_trick - without).mean()
+    low, high = interval(with_trick - without)
+    wide = low < -margin and high > margin
+    return (
+        "too small to matter"
+        if found == "undecided" and not wide and abs(mean) < margin
+        else (found)
+    )
+
+
+def doubtful_inside(with_trick, without, margin):
+    low, high = interval(with_trick - without)
+    return "undecided" if low < 0 < high else verdict(low, high, margin)
 
 
 def unpaired(with_trick, without, margin):
     from scipy import stats
 
-    found = stats.ttest_ind(with_trick, without).confidence_interval()
-    return verdict((with_trick - without).mean(), found.low, found.high, margin)
+    found = stats.ttest_ind(with_trick, without).confidence_interval(0.99)
+    return verdict(found.low, found.high, margin)
 
 
 def one_direction(with_trick, without, margin):
     found = decide(with_trick, without, margin)
-    return found if found == "holds" else "no detectable effect"
+    return found if found != "opposite" else "undecided"
 
 
 # ---------------------------------------------------------------------- train_and_validate
@@ -427,7 +471,7 @@ ALSO_RIGHT = {
     "standardise_channels": [channels, channels_one_by_one],
     "norm_two_steps": [two_steps, two_steps_by_hand],
     "CumulativeNorm": [Sums, Frozen],
-    "decide": [decide, decide_by_the_book],
+    "decide": [decide, decide_by_the_book, decide_by_tests],
     "train_and_validate": [loop, restored_gradients],
 }
 
@@ -506,14 +550,25 @@ WRONG = {
         "a function": (lambda units: lambda x: x, 0, "must be an nn.Module"),
     },
     "decide": {
-        "by the mean": (by_the_mean, 0, "reaches over zero"),
-        "without the margin": (without_margin, 3, "too small to matter"),
-        "beyond the margin": (interval_beyond_margin, 3, "you ask more"),
+        "by the mean": (by_the_mean, 0, "past both margins"),
+        "without the margin": (without_margin, 0, "between the two margins"),
+        "first edition": (first_edition, 0, "between the two margins"),
+        "all else is small": (
+            lambda *a: first_edition(*a, otherwise="too small to matter"),
+            0,
+            "past both margins",
+        ),
+        "small at zero": (small_when_it_crosses_zero, 0, "past both margins"),
+        "small by the mean": (small_by_the_mean, 2, "past one margin only"),
+        "doubtful inside": (doubtful_inside, 0, "between the two margins"),
         "unpaired": (unpaired, 0, "judged wrongly"),
-        "normal": (lambda a, b, m: decide(a, b, m, 1.96), 3, "too sure"),
+        "normal": (lambda *a: decide(*a, factor=2.576), 3, "too sure"),
+        "95 %": (lambda *a: decide(*a, level=0.975), 3, "too sure"),
+        "biased spread": (lambda *a: decide(*a, correction=0), 3, "too sure"),
         "one direction": (one_direction, 0, "in one direction or both"),
         "always holds": (lambda a, b, m: "holds", 0, "judged wrongly"),
-        "other words": (lambda a, b, m: "yes", 0, "not one of the three"),
+        "always undecided": (lambda a, b, m: "undecided", 0, "judged wrongly"),
+        "other words": (lambda a, b, m: "yes", 0, "not one of the four"),
         "swapped": (lambda a, b, m: decide(b, a, m), 0, "judged wrongly"),
     },
     "train_and_validate": {

@@ -356,45 +356,57 @@ def search_fewer(evaluate, low, high, num_trials):
 # -------------------------------------------------------------------------- compare_tuned
 
 
-def verdict(mean, low, high, margin):
-    if low > 0 and mean >= margin:
+def verdict(low, high, margin):
+    if low >= margin:
         return "holds"
-    return "opposite" if high < 0 and mean <= -margin else "no detectable effect"
+    if high <= -margin:
+        return "opposite"
+    return "too small to matter" if -margin < low and high < margin else "undecided"
 
 
-def compare(val, test, margin, choose=None, sign=1, factor=None):
-    best = choose(val, test) if choose else val.mean(-1).argmax(-1)
-    difference = sign * (test[0, best[0]] - test[1, best[1]])
+def at(test, first, second):
+    seeds = torch.arange(test.shape[-1])
+    return test[0, first, seeds] - test[1, second, seeds]
+
+
+def compare(val, test, margin, choose=None, sign=1, level=0.995, factor=None):
+    difference = sign * at(test, *(choose(val, test) if choose else val.argmax(1)))
     n, mean = len(difference), difference.mean().item()
-    factor = factor or stats.t.ppf(0.975, n - 1)
+    factor = factor or stats.t.ppf(level, n - 1)
     half = factor * difference.std().item() / n**0.5
-    return mean, mean - half, mean + half, verdict(mean, mean - half, mean + half, margin)
+    return mean, mean - half, mean + half, verdict(mean - half, mean + half, margin)
 
 
 def compare_scipy(val, test, margin):
-    first, second = (test[arm, val[arm].sum(1).argmax()].numpy() for arm in (0, 1))
-    found = stats.ttest_rel(first, second).confidence_interval()
-    mean = (first - second).mean()
-    return mean, found.low, found.high, verdict(mean, found.low, found.high, margin)
+    first, second = (test[arm].gather(0, val[arm].argmax(0)[None])[0].numpy() for arm in (0, 1))
+    found = stats.ttest_rel(first, second).confidence_interval(0.99)
+    return (first - second).mean(), found.low, found.high, verdict(found.low, found.high, margin)
+
+
+def compare_in_a_loop(val, test, margin):
+    difference = []
+    for seed in range(test.shape[2]):
+        rates = [int(np.argmax(val[arm, :, seed].numpy())) for arm in (0, 1)]
+        difference.append(float(test[0, rates[0], seed]) - float(test[1, rates[1], seed]))
+    found = stats.ttest_1samp(difference, 0).confidence_interval(0.99)
+    mean, (low, high) = np.mean(difference), found
+    return mean, low, high, verdict(low, high, margin)
 
 
 def same_rate(val, test):
-    return [val.mean((0, 2)).argmax()] * 2
+    return [val.mean(0).argmax(0)] * 2
 
 
 def compare_unpaired(val, test, margin):
-    best = val.mean(-1).argmax(-1)
-    first, second = (test[arm, best[arm]].numpy() for arm in (0, 1))
-    found = stats.ttest_ind(first, second).confidence_interval()
-    mean = (first - second).mean()
-    return mean, found.low, found.high, verdict(mean, found.low, found.high, margin)
+    first, second = (test[arm].gather(0, val[arm].argmax(0)[None])[0].numpy() for arm in (0, 1))
+    found = stats.ttest_ind(first, second).confidence_interval(0.99)
+    return (first - second).mean(), found.low, found.high, verdict(found.low, found.high, margin)
 
 
 def all_rates(val, test, margin):
     difference = (test[0] - test[1]).mean(0)
-    low, high = stats.ttest_1samp(difference.numpy(), 0.0).confidence_interval()
-    mean = difference.mean().item()
-    return mean, low, high, verdict(mean, low, high, margin)
+    low, high = stats.ttest_1samp(difference.numpy(), 0.0).confidence_interval(0.99)
+    return difference.mean().item(), low, high, verdict(low, high, margin)
 
 
 def judged(rule):
@@ -405,8 +417,15 @@ def judged(rule):
     return answer
 
 
+def first_edition(mean, low, high, margin):
+    if low > 0 and mean >= margin:
+        return "holds"
+    return "opposite" if high < 0 and mean <= -margin else "too small to matter"
+
+
 def one_direction(mean, low, high, margin):
-    return "holds" if low > 0 and mean >= margin else "no detectable effect"
+    found = verdict(low, high, margin)
+    return found if found != "opposite" else "undecided"
 
 
 # ------------------------------------------------------------------------------ fine_tune
@@ -475,7 +494,7 @@ ALSO_RIGHT = {
     "freeze_first": [freeze, freeze_by_layer],
     "adam_step": [adam, adam_of_torch],
     "random_search": [search, search_numpy],
-    "compare_tuned": [compare, compare_scipy],
+    "compare_tuned": [compare, compare_scipy, compare_in_a_loop],
     "fine_tune": [tune, tune_by_hand],
 }
 
@@ -583,36 +602,33 @@ WRONG = {
     "compare_tuned": {
         "same rate": (lambda *a: compare(*a, choose=same_rate), 0, "the same rate"),
         "by test": (
-            lambda *a: compare(*a, choose=lambda val, test: test.mean(-1).argmax(-1)),
+            lambda *a: compare(*a, choose=lambda val, test: test.argmax(1)),
             0,
             "by the test scores",
         ),
-        "lucky seed": (
-            lambda *a: compare(*a, choose=lambda val, test: val.amax(-1).argmax(-1)),
+        "shared rate": (
+            lambda *a: compare(*a, choose=lambda val, test: val.mean(-1).argmax(-1)),
             0,
-            "one lucky seed",
+            "each seed tunes for itself",
         ),
         "sign": (lambda *a: compare(*a, sign=-1), 0, "wrong sign"),
         "all rates": (all_rates, 0, "over all rates"),
         "unpaired": (compare_unpaired, 2, "too wide"),
-        "normal": (lambda *a: compare(*a, factor=1.96), 2, "too narrow"),
+        "normal": (lambda *a: compare(*a, factor=2.576), 2, "too narrow"),
+        "95 %": (lambda *a: compare(*a, level=0.975), 2, "too narrow"),
         "without margin": (
-            judged(lambda mean, low, high, margin: verdict(mean, low, high, 0.0)),
+            judged(lambda mean, low, high, margin: verdict(low, high, 0.0)),
             3,
-            "too small to matter",
-        ),
-        "beyond the margin": (
-            judged(lambda mean, low, high, m: verdict(mean, low - m, high + m, m)),
-            3,
-            "against the margin",
+            "between the two margins",
         ),
         "by the mean": (
-            judged(lambda mean, low, high, margin: verdict(mean, mean, mean, margin)),
+            judged(lambda mean, low, high, margin: verdict(mean, mean, margin)),
             3,
-            "reach over zero",
+            "past both margins",
         ),
+        "first edition": (judged(first_edition), 3, "past both margins"),
         "one direction": (judged(one_direction), 3, "in one direction or both"),
-        "other words": (judged(lambda *a: "yes"), 3, "not one of the three"),
+        "other words": (judged(lambda *a: "yes"), 3, "not one of the four"),
         "verdict alone": (lambda *a: compare(*a)[3], 0, "as a tuple"),
     },
     "fine_tune": {

@@ -5,12 +5,14 @@ It never runs a student's code. Sentences name what is wrong with an answer, not
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
-from scipy import stats
 from torch import nn
 
 from ..rubric import Criterion, Given, Question, Seen, Wrong, near, same_state, unchanged
+from . import studies
 
 # --------------------------------------------------------------------------- shift_images
 
@@ -398,77 +400,36 @@ def _cumulative_saved(given: Given, seen: Seen) -> str | None:
 
 # --------------------------------------------------------------------------------- decide
 
-VERDICTS = ("holds", "no detectable effect", "opposite")
-# Mean difference in margins, spread of the differences so that the interval's half width is this
-# many margins, and the number of seeds. No case is near an edge of the rule.
-STUDIES = (
-    (2.0, 0.7, 10),  # clear and large
-    (-2.0, 0.7, 10),  # clear and large, the other way
-    (0.5, 0.2, 10),  # clear and too small to matter
-    (-0.5, 0.2, 12),
-    (2.0, 3.0, 10),  # large and not clear
-    (-2.0, 3.0, 10),
-    (1.5, 1.65, 4),  # clear to a normal distribution, not to Student's t
-    (0.1, 0.4, 15),  # nothing
-    (1.4, 0.9, 12),  # clear, and the interval reaches below the margin
-)
-
 
 def _studies_given(rng: np.random.Generator) -> Given:
-    longest = max(size for _, _, size in STUDIES)
-    margins = rng.choice([0.01, 0.02, 0.05], len(STUDIES))
-    with_trick, without = np.zeros((2, len(STUDIES), longest))
-    for number, (mean, half_width, size) in enumerate(STUDIES):
-        noise = rng.normal(0, 1, size)
-        noise = (noise - noise.mean()) / noise.std(ddof=1)
-        factor = stats.t.ppf(0.975, size - 1) / np.sqrt(size)
-        difference = (mean + noise * half_width / factor) * margins[number]
+    cases = studies.cases(rng)
+    margins = rng.choice([0.01, 0.02, 0.05], len(cases))
+    sizes = np.array([size for _, _, size in cases])
+    with_trick, without = np.zeros((2, len(cases), sizes.max()))
+    for number, (mean, half, size) in enumerate(cases):
+        difference = margins[number] * studies.differences(rng, mean, half, size)
         seeds = rng.normal(0.8, 6 * margins[number], size)  # what a seed does to both arms
         without[number, :size] = seeds
         with_trick[number, :size] = seeds + difference
-    sizes = np.array([size for _, _, size in STUDIES])
     return {"with_trick": with_trick, "without": without, "sizes": sizes, "margins": margins}
 
 
-def _right_verdict(mean: float, half_width: float) -> str:
-    if abs(mean) >= 1 and abs(mean) > half_width:
-        return VERDICTS[0] if mean > 0 else VERDICTS[2]
-    return VERDICTS[1]
+def _decided(asked: str) -> Callable[[Given, Seen], str | None]:
+    """A criterion on the studies of one kind."""
+
+    def judge(given: Given, seen: Seen) -> str | None:
+        both = given["with_trick"] - given["without"]
+        rows = [row[:size] for row, size in zip(both, given["sizes"], strict=True)]
+        return studies.problem(rows, given["margins"], lambda n: _said(seen, n), asked)
+
+    return judge
 
 
-def _decisions(seen: Seen, numbers: tuple[int, ...]) -> list[bool]:
-    found = []
-    for number in numbers:
-        said = seen.text(f"study_{number}")
-        if not said:
-            seen.array(f"study_{number}")
-        if said not in VERDICTS:
-            raise Wrong(f"{said!r} is not one of the three verdicts, as the question spells them.")
-        found.append(said == _right_verdict(*STUDIES[number][:2]))
-    return found
-
-
-def _decide_clear(given: Given, seen: Seen) -> str | None:
-    right = _decisions(seen, (0, 1, 4, 5, 7))
-    if not all(right[:2]):
-        return "a large effect with a narrow interval is judged wrongly, in one direction or both."
-    if not all(right[2:4]):
-        return "a large mean was taken for an effect though the interval reaches over zero."
-    return None if right[4] else "a study that shows nothing was taken for an effect."
-
-
-def _decide_margin(given: Given, seen: Seen) -> str | None:
-    if not all(_decisions(seen, (2, 3))):
-        return "an effect that is clear, but too small to matter, was taken for one that counts."
-    if all(_decisions(seen, (8,))):
-        return None
-    return "the mean counts against the margin, and the interval against zero; you ask more."
-
-
-def _decide_few(given: Given, seen: Seen) -> str | None:
-    if all(_decisions(seen, (6,))):
-        return None
-    return "with four seeds the interval must be wider than with many; yours is too sure."
+def _said(seen: Seen, number: int) -> str:
+    said = seen.text(f"study_{number}")
+    if not said:
+        seen.array(f"study_{number}")  # says what came instead
+    return said
 
 
 # ---------------------------------------------------------------------- train_and_validate
@@ -613,9 +574,9 @@ QUESTIONS = {
         15,
         _studies_given,
         [
-            Criterion(2, "clear effects are told from doubtful ones, both ways", _decide_clear),
-            Criterion(1, "an effect must be large enough to matter", _decide_margin),
-            Criterion(1, "few seeds give a wide interval", _decide_few),
+            Criterion(2, "clear cases of all four verdicts, both ways", _decided(studies.CLEAR)),
+            Criterion(1, "the whole interval counts, not its mean", _decided(studies.WHOLE)),
+            Criterion(1, "the interval promises 99 %, with few seeds too", _decided(studies.SURE)),
         ],
     ),
     "train_and_validate": Question(

@@ -13,6 +13,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from ..rubric import Criterion, Given, Question, Seen, Wrong, near, same_state, unchanged
+from . import studies
 
 Array = np.ndarray
 
@@ -507,122 +508,108 @@ def _search_choice(given: Given, seen: Seen) -> str | None:
 
 # -------------------------------------------------------------------------- compare_tuned
 
-VERDICTS = ("holds", "no detectable effect", "opposite")
-# Mean difference in margins, half width of the interval in margins, and the number of seeds.
-# No case is near an edge of the rule.
-STUDIES = (
-    (2.0, 0.7, 10),  # clear and large
-    (-2.0, 0.7, 10),  # clear and large, the other way
-    (0.5, 0.2, 10),  # clear and too small to matter
-    (-0.5, 0.2, 12),
-    (2.0, 3.0, 10),  # large and not clear
-    (1.5, 1.65, 4),  # clear to a normal distribution, not to Student's t
-    (1.4, 0.9, 12),  # clear, and the interval reaches below the margin
-)
-RATES, TUNING = 4, 3
+RATES = 4
 
 
 def _studies_given(rng: np.random.Generator) -> Given:
-    longest = max(size for _, _, size in STUDIES)
-    margins = rng.choice([0.01, 0.02], len(STUDIES))
-    val = np.zeros((len(STUDIES), 2, RATES, TUNING))
-    test = np.zeros((len(STUDIES), 2, RATES, longest))
-    for number, (mean, half_width, size) in enumerate(STUDIES):
-        noise = rng.normal(0, 1, size)
-        noise = (noise - noise.mean()) / noise.std(ddof=1)
-        factor = stats.t.ppf(0.975, size - 1) / np.sqrt(size)
+    cases = studies.cases(rng)
+    longest = max(size for _, _, size in cases)
+    margins = rng.choice([0.01, 0.02], len(cases))
+    val = np.zeros((len(cases), 2, RATES, longest))
+    test = np.zeros((len(cases), 2, RATES, longest))
+    for number, (mean, half, size) in enumerate(cases):
+        difference = margins[number] * studies.differences(rng, mean, half, size)
         seeds = rng.normal(0, 6 * margins[number], size)  # what a seed does to both arms
-        both = np.stack([seeds + (mean + noise * half_width / factor) * margins[number], seeds])
-        orders = [rng.permutation(RATES)]
-        # The arms' best rates differ, so that one rate for both is unfair to one of them.
-        orders.append(np.roll(orders[0], 1))
-        for arm, (best, lucky, other, tempting) in enumerate(orders):
-            level = np.zeros(RATES)
-            level[[best, lucky, other, tempting]] = 0.8, 0.7, 0.65, 0.6
-            val[number, arm] = level[:, None] + rng.uniform(-0.01, 0.01, (RATES, TUNING))
-            val[number, arm, lucky, rng.integers(TUNING)] += 0.15  # one lucky seed
-            rise = np.zeros(RATES)
-            rise[[lucky, other, tempting]] = (-0.05, -0.15, 0.2) if arm else (-0.2, -0.34, 0.1)
-            test[number, arm, :, :size] = 0.7 + rise[:, None] + both[arm]
-    sizes = np.array([size for _, _, size in STUDIES])
+        both = np.stack([seeds + difference, seeds])
+        for arm, seed in np.ndindex(2, size):
+            # Each seed and arm has a best rate of its own; another one tempts by its test score.
+            best, good, other, tempting = rng.permutation(RATES)
+            level, rise = np.zeros((2, RATES))
+            level[[best, good, other, tempting]] = 0.8, 0.7, 0.65, 0.6
+            val[number, arm, :, seed] = level + rng.uniform(-0.01, 0.01, RATES)
+            rise[[good, other, tempting]] = (-0.05, -0.15, 0.2) if arm else (-0.2, -0.34, 0.1)
+            test[number, arm, :, seed] = 0.7 + rise + both[arm, seed]
+    sizes = np.array([size for _, _, size in cases])
     return {"val": val, "test": test, "sizes": sizes, "margins": margins}
 
 
-def _study(given: Given, seen: Seen, number: int) -> tuple[float, float, float, str, Array]:
-    """What was said of one study, and the differences at the rates that the rule chooses."""
+def _tables(given: Given, number: int) -> tuple[Array, Array]:
+    """The accuracies of one study, validation and test, each (2, rates, seeds)."""
+    size = given["sizes"][number]
+    return given["val"][number, :, :, :size], given["test"][number, :, :, :size]
+
+
+def _at(test: Array, first: Array, second: Array) -> Array:
+    """Differences of the arms at one rate each, or at one rate each a seed."""
+    seeds = np.arange(test.shape[-1])
+    return test[0, first, seeds] - test[1, second, seeds]
+
+
+def _differences(given: Given, number: int) -> Array:
+    """The paired differences at the rates that each seed's own validation scores choose."""
+    val, test = _tables(given, number)
+    return _at(test, *val.argmax(1))
+
+
+def _study(seen: Seen, number: int) -> tuple[float, float, float, str]:
+    """What was said of one study."""
     names = _parts(seen, f"study_{number}", 4, "mean, low, high and the verdict")
     mean, low, high = (
         seen.tensor(name, (), f"the {what}").item()
         for name, what in zip(names[:3], ("mean", "lower end", "upper end"), strict=True)
     )
-    best = given["val"][number].mean(-1).argmax(-1)
-    test = given["test"][number, :, :, : given["sizes"][number]]
-    return mean, low, high, seen.text(names[3]), test[0, best[0]] - test[1, best[1]]
+    return mean, low, high, seen.text(names[3])
 
 
 def _compare_means(given: Given, seen: Seen) -> str | None:
-    for number in range(len(STUDIES)):
-        mean, _, _, _, difference = _study(given, seen, number)
+    for number in range(len(given["sizes"])):
+        mean = _study(seen, number)[0]
+        difference = _differences(given, number)
         if abs(mean - difference.mean()) < 1e-5:
             continue
-        val, size = given["val"][number], given["sizes"][number]
-        test = given["test"][number, :, :, :size].mean(-1)
-
-        def at(first: int, second: int, test: Array = test) -> float:
-            return test[0, first] - test[1, second]
-
-        both, single = val.mean((0, 2)).argmax(), val.max(-1).argmax(-1)
+        val, test = _tables(given, number)
         known = {
-            "the difference has the wrong sign; which arm is the first?": -difference.mean(),
-            "the rates were chosen by the test scores.": at(*test.argmax(-1)),
+            "the difference has the wrong sign; which arm is the first?": -difference,
+            "the rates were chosen by the test scores.": _at(test, *test.argmax(1)),
             "both arms were given the same rate, which is the best for one of them at most.": (
-                at(both, both)
+                _at(test, *[val.mean(0).argmax(0)] * 2)
             ),
-            "one lucky seed chose the rate.": at(*single),
-            "the mean runs over all rates, not over the chosen ones.": test[0].mean()
-            - test[1].mean(),
-            "this is the difference of validation scores.": val.mean(-1).max(-1)[0]
-            - val.mean(-1).max(-1)[1],
+            "one rate was chosen for all seeds; each seed tunes for itself.": (
+                _at(test, *val.mean(-1).argmax(-1))
+            ),
+            "the mean runs over all rates, not over the chosen ones.": test[0] - test[1],
+            "this is the difference of validation scores.": val[0].max(0) - val[1].max(0),
         }
         for sentence, wrong in known.items():
-            if abs(mean - wrong) < 1e-5:
+            if abs(mean - wrong.mean()) < 1e-5:
                 return sentence
-        return "the mean difference is not that of the arms at their own best rates."
+        return "the mean difference is not that of the arms at the rates that each seed chooses."
     return None
 
 
 def _compare_interval(given: Given, seen: Seen) -> str | None:
-    for number in range(len(STUDIES)):
-        _, low, high, _, difference = _study(given, seen, number)
-        n, mean = len(difference), difference.mean()
-        half = stats.t.ppf(0.975, n - 1) * difference.std(ddof=1) / np.sqrt(n)
-        if abs(low - (mean - half)) < 1e-5 and abs(high - (mean + half)) < 1e-5:
+    for number in range(len(given["sizes"])):
+        _, low, high, _ = _study(seen, number)
+        right = studies.interval(_differences(given, number))
+        if abs(low - right[0]) < 1e-5 and abs(high - right[1]) < 1e-5:
             continue
         if low > high:
             return "the lower end lies above the upper one."
-        if high - low < 2 * half * 0.999:
+        if high - low < 0.999 * (right[1] - right[0]):
             return "the interval is too narrow."
         return "the interval is too wide; the two arms share their seeds."
     return None
 
 
 def _compare_verdicts(given: Given, seen: Seen) -> str | None:
-    right = []
-    for number, (mean, half_width, _) in enumerate(STUDIES):
-        said = _study(given, seen, number)[3]
-        if said not in VERDICTS:
-            return f"{said!r} is not one of the three verdicts, as the question spells them."
-        clear = abs(mean) >= 1 and abs(mean) > half_width
-        right.append(said == (VERDICTS[0 if mean > 0 else 2] if clear else VERDICTS[1]))
-    if not all(right[:2]):
-        return "a large effect with a narrow interval is judged wrongly, in one direction or both."
-    if not all(right[2:4]):
-        return "an effect that is clear, but too small to matter, was taken for one that counts."
-    if not all(right[4:6]):
-        return "a large mean was taken for an effect though the interval should reach over zero."
-    return (
-        None if right[6] else "the mean counts against the margin, and the interval against zero."
-    )
+    rows = [_differences(given, number) for number in range(len(given["sizes"]))]
+    for asked in (studies.CLEAR, studies.WHOLE, studies.SURE):
+        problem = studies.problem(
+            rows, given["margins"], lambda number: _study(seen, number)[3], asked
+        )
+        if problem:
+            return problem
+    return None
 
 
 # ------------------------------------------------------------------------------ fine_tune
@@ -775,8 +762,8 @@ QUESTIONS = {
         20,
         _studies_given,
         [
-            Criterion(2, "each arm is compared at its own best rate", _compare_means),
-            Criterion(1, "the interval is Student's, of paired differences", _compare_interval),
+            Criterion(2, "each seed compares the arms at the rates that it chose", _compare_means),
+            Criterion(1, "the interval is Student's, 99 %, of pairs", _compare_interval),
             Criterion(2, "the verdicts follow the rule", _compare_verdicts),
         ],
     ),

@@ -103,9 +103,8 @@ def random_search(answer, given, see):
 
 def compare_tuned(answer, given, see):
     for number, size in enumerate(given["sizes"].tolist()):
-        test = given["test"][number, :, :, :size]
-        margin = given["margins"][number].item()
-        see.call(f"study_{number}", answer, given["val"][number], test, margin)
+        val, test = (given[part][number, :, :, :size] for part in ("val", "test"))
+        see.call(f"study_{number}", answer, val, test, given["margins"][number].item())
 
 
 def fine_tune(answer, given, see):

@@ -609,7 +609,7 @@ def _read_checked(plan: _Plan, seeds: Sequence[int]) -> _Stored:
         raise RuntimeError(f"study {plan.name!r} has not been recorded: run {_how(plan.name)}.")
     known = stored.manifest.get("fingerprints", {})
     for arm, mine in plan.fingerprints().items():
-        if known.get(arm) != mine:
+        if known.get(arm, mine) != mine:
             raise RuntimeError(
                 f"study {plan.name!r} was recorded with other code of arm {arm!r} or its data than "
                 f"stands here: measure it anew with {_how(plan.name)}, or take the change back."

@@ -238,10 +238,12 @@ class Ledger(ClaimsDirective):
                 cell(nodes.Text(arms), css="small"),
                 classes=["effect-cell"],
             ),
-            [
+            nodes.entry(
+                "",
                 cell(nodes.Text(", ".join(filter(None, [found.data, found.at])))),
                 *[cell(nodes.Text(line), css="small") for line in self.how(found)],
-            ],
+                classes=["measured-cell"],
+            ),
         ]
 
     def how(self, found: Found) -> list[str]:

@@ -341,6 +341,29 @@ def test_backends_without_a_generator_carry_the_runs_too(study):
     assert list(found.values("slow")) == list(study.values("slow")[:2])
 
 
+def test_a_dask_cluster_carries_a_study_if_each_worker_has_one_thread(study):
+    from dask import config
+    from distributed import Client, LocalCluster
+
+    arms = {"slow": partial(train, lr=0.01)}
+    quiet = {"dashboard_address": None, "n_workers": 1, "processes": False}
+    with (
+        config.set({"distributed.worker.daemon": False}),
+        LocalCluster(threads_per_worker=1, **quiet) as cluster,
+        Client(cluster),
+        joblib.parallel_config(backend="dask"),
+    ):
+        found = tl.compare(arms, SMALL, seeds=2, workers=2)
+    assert list(found.values("slow")) == list(study.values("slow")[:2])
+    with (
+        LocalCluster(threads_per_worker=2, **quiet) as cluster,
+        Client(cluster),
+        joblib.parallel_config(backend="dask"),
+        pytest.raises(RuntimeError, match="one thread each"),
+    ):
+        tl.compare(arms, SMALL, seeds=2, workers=2)
+
+
 def test_a_worker_that_is_killed_is_told_in_plain_words():
     arms = {"a": lambda data: os.kill(os.getpid(), signal.SIGKILL)}
     with pytest.raises(RuntimeError, match="worker process was killed"):

@@ -39,7 +39,7 @@ from tricks_lib import law
 CHAPTERS = Path("chapters")
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 KEPT_METADATA = ("tags", "mystnb")
-CELL_TIMEOUT = 900  # seconds
+CELL_TIMEOUT = 3600  # seconds; a busy machine may take its time
 Record = dict[str, Any]
 
 # The same numbers on every machine: one thread a process, no random hashes, no progress bars.

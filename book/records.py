@@ -338,7 +338,8 @@ def _against_others(measured: Found, others: Iterable[Found]) -> list[str]:
 def format_value(metric: str, value: float, sign: str = "+") -> str:
     """A number as the cards write it: accuracies in points, other metrics as they are."""
     if metric.endswith("accuracy"):
-        text = f"{100 * value:{sign}.1f}"
+        # MNIST is judged at a fifth of a point: one digit more for what is small.
+        text = f"{100 * value:{sign}.{1 if abs(value) >= 0.01 else 2}f}"
     elif abs(value) >= 100:
         text = f"{value:{sign},.0f}"
     else:

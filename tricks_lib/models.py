@@ -46,7 +46,8 @@ def mlp(
         activation: makes the activation that follows each hidden layer.
         norm: None, ``"batch"``, ``"layer"``, or a function from the number of units to a layer;
             it stands before the activation, as in Ioffe & Szegedy (2015). The linear layer
-            before it has no bias, because the normalisation would subtract it again.
+            before it has no bias: batch norm would subtract it again. Layer norm subtracts a
+            mean over units, so there the network has a bias less than it could have.
         dropout: the share of hidden units that are dropped after each activation.
 
     Returns:

@@ -1,4 +1,4 @@
-"""`make notebooks`, `make replicate` and `make stress`, on a small notebook whose claims misbehave on purpose."""
+"""The runner of notebooks, on a small one whose claims misbehave on purpose."""
 
 from __future__ import annotations
 

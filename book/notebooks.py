@@ -4,6 +4,7 @@
     python -m book.notebooks replicate --seed 3 [paths]   same code, fresh seeds
     python -m book.notebooks stress --budget 2 [paths]    same seeds, twice the training
 
+Recorded studies of a few minutes are measured anew with the live ones; longer ones are left out.
 The last two fail where two decided verdicts contradict each other. A replication fails as well
 where the two effects lie 3.3 standard errors apart: of 150 honest claims, about one in seven
 replications has such a pair. Moves to and from *undecided* are told, and are no failure.
@@ -229,7 +230,7 @@ def _again(
     problems, moved, held = [], 0, 0
     print(f"{'claim':<58} {'stored':<32} {what:<32} verdict")
     for path in paths:
-        stored = _live(nbformat.read(path, as_version=4))
+        stored = _records(nbformat.read(path, as_version=4))
         if not stored:
             continue
         try:
@@ -239,9 +240,11 @@ def _again(
             continue
         # A failed assert may be prose that only the stored runs bear out: it counts as a failure.
         problems += [f"{path}: {failure}" for failure in _failed_cells(notebook)]
-        fresh = _live(notebook)
+        fresh = _records(notebook)
         for name in stored | fresh:
             old, new = stored.get(name), fresh.get(name)
+            if new and new["recorded"]:  # too long to measure again: it was only read
+                continue
             if old is None or new is None:
                 trouble, note = ("no stored record" if old is None else "vanished"), ""
             else:
@@ -262,12 +265,11 @@ def _again(
     return len(problems)
 
 
-def _live(notebook: NotebookNode) -> dict[str, Record]:
-    """The live records by claim, data and what else tells measurements apart."""
+def _records(notebook: NotebookNode) -> dict[str, Record]:
+    """The records by claim, data and what else tells measurements apart."""
     return {
         " ".join(filter(None, [r["id"], f"({r['data']})", r["at"]])): r
         for r in stored_records(notebook)
-        if not r["recorded"]
     }
 
 

@@ -60,12 +60,19 @@ def needed(cells: Sequence[str], name: str) -> list[int]:
     return sorted(wanted)
 
 
-def run(path: Path, name: str) -> dict[str, object]:
-    """Run the cells that a study needs, in this process; gives back what they defined."""
+def together(path: Path, name: str) -> list[str]:
+    """The studies of the cells that this one needs: none can be read before it is measured."""
     cells = _code_cells(path)
+    return [found for i in needed(cells, name) for found in _names_in(cells[i])]
+
+
+def run(path: Path, *studies: str) -> dict[str, object]:
+    """Run the cells that these studies need, in this process; gives back what they defined."""
+    cells = _code_cells(path)
+    wanted = sorted({i for name in studies for i in needed(cells, name)})
     # Functions of __main__ travel to other processes by value, as those of a notebook do.
     space: dict[str, object] = {"__name__": "__main__"}
-    for i in needed(cells, name):
+    for i in wanted:
         file = f"<{path.name}, cell {i}>"
         # So that a function finds its own source: None says that there is no file to look at.
         linecache.cache[file] = (len(cells[i]), None, cells[i].splitlines(True), file)
@@ -145,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.study and chosen.study not in known:
         sys.exit(f"there is no study {chosen.study!r}; there are {', '.join(known) or 'none'}.")
     for name in [chosen.study] if chosen.study else known:
-        os.environ["TRICKS_RECORD"] = name
+        os.environ["TRICKS_RECORD"] = ",".join(together(known[name], name))
         run(known[name], name)
 
 

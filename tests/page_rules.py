@@ -401,7 +401,7 @@ def cited(page: Page) -> Iterator[str]:
                 yield f"claim {record['id']} names {key}, which the references do not list"
 
 
-MEASURED = r"accura|error|loss\b|gain|better|worse|improve|rises?\b|rose\b|fell\b|falls\b|faster"
+MEASURED = r"accura|error|loss\b|\bgain|better|worse|improve|rises?\b|rose\b|fell\b|falls\b|faster"
 RESULT = (
     r"\d\s?(?:percentage )?points\b"
     r"|\baccuracy of \d*\.\d+|\b(?:accuracy|loss|error) (?:is|was|reaches|becomes) \d*\.\d+"
@@ -419,9 +419,9 @@ def typed_numbers(page: Page) -> Iterator[str]:
         for sentence in re.split(r"(?<=[.!?:])\s+|\n(?=\s*(?:[-*+|#]|\d+\.)\s?)|\n\s*\n", prose):
             if re.search(r"\]\(|\{cite|\[@|https?://", sentence):
                 continue
-            # "95 % interval" and "80 % power" name a method, not a result.
+            # "99 % interval" and "80 % power" name a method, not a result.
             plain = re.sub(
-                r"\b(?:95|80)\s?%(?=\s+(?:confidence|interval|power|chance))", "", sentence
+                r"\b(?:99|95|80)\s?%(?=\s+(?:confidence|interval|power|chance))", "", sentence
             )
             if re.search(RESULT, plain, re.IGNORECASE) or (
                 re.search(NUMBER, plain) and re.search(MEASURED, plain, re.IGNORECASE)

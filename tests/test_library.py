@@ -843,3 +843,31 @@ def test_probes_look_at_odd_networks():
     assert not found["spare.weight"].any() and found["1.weight"].any()
     outputs = probes.activations(nn.LSTM(8, 4, batch_first=True), data.x_val[:, 0], (nn.LSTM,))
     assert outputs["1 LSTM"].shape == (50, 8, 4)
+
+
+def _slow(seed: int) -> torch.Tensor:
+    torch.manual_seed(seed)
+    CALLS.append(seed)
+    return torch.rand(3)
+
+
+CALLS: list[int] = []
+
+
+def test_once_works_a_thing_out_once_and_leaves_the_random_numbers_alone():
+    CALLS.clear()
+    torch.manual_seed(5)
+    untouched = torch.rand(1)
+    torch.manual_seed(5)
+    first = tl.once(_slow, 123)
+    assert torch.rand(1) == untouched
+    assert tl.once(_slow, 123) is first and CALLS == [123]
+    assert not torch.equal(tl.once(_slow, 124), first)
+
+
+def test_once_sees_that_a_helper_has_changed():
+    space: dict = {}
+    exec("def helper():\n    return 1\n\n\ndef work(x):\n    return helper() + x", space)
+    assert tl.once(space["work"], 1) == 2
+    exec("def helper():\n    return 5", space)
+    assert tl.once(space["work"], 1) == 6

@@ -154,10 +154,25 @@ def test_its_card_says_recorded(measured, capsys):
     assert "<strong>Recorded</strong> on cpu" in card(record(claim, effect))
 
 
-def test_seeds_from_outside_do_not_change_a_recording(measured, monkeypatch):
+def test_seeds_from_outside_do_not_change_a_long_recording(measured, monkeypatch):
+    monkeypatch.setattr("tricks_lib.recorded.SHORT", 0)
     for name, value in {"TRICKS_SEED": "3", "TRICKS_SEEDS": "2", "TRICKS_BUDGET": "2"}.items():
         monkeypatch.setenv(name, value)
     assert study().rows.equals(measured.rows)
+
+
+def test_a_short_one_is_measured_anew_with_other_seeds(measured, studies, monkeypatch):
+    before = rows(studies)
+    monkeypatch.setenv("TRICKS_SEED", "3")
+    fresh = study()
+    assert list(fresh.tuned().table["seed"].unique()) == [3000, 3001]
+    assert fresh.tuned().effect("momentum", over="plain").recorded is None  # as good as live
+    assert rows(studies).equals(before)
+
+
+def test_a_short_one_is_measured_anew_with_longer_training(measured, monkeypatch):
+    monkeypatch.setenv("TRICKS_BUDGET", "2")
+    assert set(study().rows["steps"]) == {60} and set(measured.rows["steps"]) == {30}
 
 
 def test_measuring_again_stands_beside_what_was_recorded(measured):
@@ -347,8 +362,9 @@ def test_killed_half_way_and_resumed_it_gives_the_same_table(studies, monkeypatc
 def test_a_toy_run_measures_little_and_stores_nothing(studies, monkeypatch):
     monkeypatch.setenv("TRICKS_TOY", "1")
     toy = study()
-    assert (toy.rows["steps"] == 3).all()
+    assert (toy.rows["steps"] == 2).all()  # of thirty
     assert set(toy.rows["seed"]) == {0, 1}
+    assert set(toy.rows["lr"]) == {0.1, 0.001}  # the middle of the grid, and the one beside it
     assert not (studies / "tiny").exists()
 
 
@@ -367,17 +383,18 @@ def test_a_library_that_trains_differently_is_found(measured, studies, monkeypat
 # ---- the book's own studies ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", record.studies())
-def test_a_recorded_study_of_the_book_still_runs_and_fits_its_rows(name, monkeypatch):
-    """Its cells run at a toy size, give what they gave, and are the ones that were recorded."""
+PAGES = sorted(set(record.studies().values()))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_the_recorded_studies_of_a_page_still_run(page, monkeypatch):
+    """At a toy size they give what they gave. (That the rows fit the code, the page itself asks.)"""
     for variable in [variable for variable in os.environ if variable.startswith("TRICKS_")]:
         monkeypatch.delenv(variable)
     monkeypatch.setenv("TRICKS_TOY", "1")
-    space = record.run(record.studies()[name], name)
-    found = [value for value in space.values() if isinstance(value, tl.Recorded)]
-    assert found
-    monkeypatch.delenv("TRICKS_TOY")
-    record.run(record.studies()[name], name)
+    monkeypatch.setenv("TRICKS_WORKERS", "1")
+    names = [name for name, where in record.studies().items() if where == page]
+    record.run(page, *names)
 
 
 @pytest.mark.parametrize("folder", sorted((ROOT / "data" / "studies").glob("*/")))

@@ -10,7 +10,7 @@ from .check import check
 from .claims import Claim, Claims, claim
 from .data import Data, Text, cifar10, digits, drivers, fashion_mnist, glyphs, mnist, photo, text
 from .device import cpu_threads, device
-from .experiment import Effect, Study, Sweep, compare, interaction, sweep, tuned
+from .experiment import Effect, Study, Sweep, compare, interaction, once, sweep, tuned
 from .law import CONFIDENCE, LOOKS, MARGINS, verdict
 from .models import cnn, mlp
 from .recorded import Recorded, recorded
@@ -49,6 +49,7 @@ __all__ = [
     "law",
     "mlp",
     "mnist",
+    "once",
     "photo",
     "plots",
     "probes",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
 from numbers import Integral
+from types import FunctionType
 
 import joblib
 import numpy as np
@@ -311,6 +312,43 @@ def tuned(
     """
     _settings(grid)
     return TunedInside(arm, dict(grid), metric, _direction(metric, higher_is_better))
+
+
+def once(function: Callable, *arguments: object) -> object:
+    """``function(*arguments)``, worked out once in a process: a pretrained network, say.
+
+    The runs of a seed share it, which they may not change. The function seeds its own random
+    numbers; those of the run that asks first go on as if nothing had happened.
+
+    Args:
+        function: a function of the page or of a library.
+        arguments: what it is called with, such as a seed; they must be hashable.
+
+    Returns:
+        What the function gave; the eight that were asked for last are kept.
+    """
+    key = (*_codes(function), arguments, os.environ.get("TRICKS_BUDGET"))
+    if key not in _ONCE:
+        with torch.random.fork_rng(), noting():
+            _ONCE[key] = function(*arguments)
+        for old in list(_ONCE)[:-8]:
+            del _ONCE[old]
+    return _ONCE[key]
+
+
+_ONCE: dict[tuple, object] = {}
+
+
+def _codes(function: Callable, found: tuple = ()) -> tuple:
+    """A function's code and that of the functions that it names: runs get copies of functions."""
+    code = getattr(function, "__code__", None)
+    if code is None or code in found:
+        return found if code else (*found, function)
+    found = (*found, code)
+    for name in code.co_names:
+        if isinstance(used := function.__globals__.get(name), FunctionType):
+            found = _codes(used, found)
+    return found
 
 
 def compare(

@@ -20,7 +20,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import date
 from functools import cached_property, lru_cache, partial
 from numbers import Integral, Real
@@ -50,15 +50,19 @@ from .experiment import (
     _packed,
     _Run,
     _run,
+    _seeds,
     _settings,
+    _shifted,
     _workers,
 )
 
 Grid = Mapping[str, Sequence]
 Setting = Mapping[str, object]
 
-#: What the tests run instead of a study: these seeds, with so small a share of the training.
+#: What the tests run instead of a study: these seeds, and one setting of each arm's grid.
 TOY_SEEDS = (0, 1)
+#: Seconds of computing up to which a recorded study is measured again as if it were live.
+SHORT = 600
 # These change what a run does; a recording must not depend on who has them set.
 _CHANGES = ("TRICKS_SEED", "TRICKS_SEEDS", "TRICKS_BUDGET", "TRICKS_TOY", "TRICKS_RECORD")
 
@@ -70,19 +74,20 @@ def recorded(
     grid: Grid | Mapping[str, Grid] | None = None,
     seeds: int | Sequence[int] = 10,
     *,
-    toy: MakeData,
-    toy_budget: float = 0.1,
+    toy: MakeData | None = None,
+    toy_budget: float = 0.05,
     also: Grid | None = None,
     curves: Sequence[str] = ("val_accuracy",),
     workers: int | None = None,
 ) -> Recorded:
     """A study that was measured once and whose runs ship with the book.
 
-    It reads ``data/studies/<name>/``. With ``TRICKS_RECORD=<name>`` in the environment (``make
-    record``) it first measures the runs that are not there yet, on a GPU if there is one, and
+    It reads ``data/studies/<name>/``. With ``TRICKS_RECORD=<name>`` in the environment (or several
+    names with commas, or ``all``; ``make record`` sets it) it first measures the runs that are not there yet, on a GPU if there is one, and
     stores each as it ends: stopped half-way, it goes on where it was. With ``TRICKS_TOY=1`` it
     runs the same code on the toy data, stores nothing, and compares the numbers with those of the
-    toy runs at the time of the recording.
+    toy runs at the time of the recording. With ``TRICKS_SEED`` or ``TRICKS_BUDGET`` (``make
+    replicate``, ``make stress``) a study of at most ten minutes is measured anew, as a live one is.
 
     Args:
         name: of the study and of its folder.
@@ -92,7 +97,7 @@ def recorded(
         grid: setting to values, such as ``{"lr": [0.01, 0.1]}``, for all arms; or a grid for each
             arm by name. Every combination is a run for every seed.
         seeds: how many, or which ones.
-        toy: makes small stand-in data of one seed.
+        toy: makes small stand-in data of one seed; default the data themselves.
         toy_budget: the share of the training that a toy run does.
         also: further settings of every arm, which ``tuned`` leaves out: one common rate, say.
         curves: which columns of a ``History``'s curve to keep.
@@ -108,11 +113,14 @@ def recorded(
     _check(arms, data)
     plan = _Plan(name, dict(arms), data, *_plan_settings(arms, grid, also), tuple(curves))
     chosen = list(range(seeds)) if isinstance(seeds, Integral) else [int(s) for s in seeds]
+    toy = toy or data
     if os.environ.get("TRICKS_TOY"):
-        stored = _toy_run(plan, toy, toy_budget, workers)
-        return _view(plan, stored, list(TOY_SEEDS), workers)
-    if os.environ.get("TRICKS_RECORD") in (name, "all"):
+        small = plan.small(toy)
+        return _view(small, _toy_run(small, toy_budget, workers), list(TOY_SEEDS), workers)
+    if {name, "all"} & set(os.environ.get("TRICKS_RECORD", "").split(",")):
         _record(plan, chosen, toy, toy_budget, workers)
+    elif _is_put_to_the_test(name):
+        return _measured_anew(plan, _shifted(_seeds(seeds)), workers)
     return _view(plan, _read_checked(plan, chosen), chosen, workers)
 
 
@@ -125,14 +133,15 @@ class Recorded:
             and ``seconds`` of computing.
         curves: a row per record of each run, with the metrics that were kept.
         data, device: what the runs used, in words.
-        about: ``device``, ``date`` and how long a repetition ``takes``, in words.
+        about: ``device``, ``date`` and how long a repetition ``takes``, in words; None for runs
+            that were measured here and now.
     """
 
     rows: pd.DataFrame
     curves: pd.DataFrame
     data: str
     device: str
-    about: Mapping[str, str]
+    about: Mapping[str, str] | None
     _plan: _Plan = field(repr=False)
     _conditions: Mapping[str, Mapping[str, str]] = field(repr=False)
     _workers: int | None = field(default=None, repr=False)
@@ -205,7 +214,8 @@ class Recorded:
             by: the validation metric to tune by.
 
         Returns:
-            A row per arm: mean, lowest and highest of the recorded runs, and each new run.
+            A table with a row for each arm, with the mean, lowest and highest of the recorded runs
+            beside each new run.
         """
         plan = self._plan.only(arms or list(self._plan.arms))
         stored = _Stored({}, {}, {})
@@ -296,6 +306,15 @@ class _Plan:
         settings = {a: _settings(grids[a]) if grids else self.settings[a] for a in arms}
         return _Plan(self.name, chosen, self.data, grids, settings, self.curves)
 
+    def small(self, toy: MakeData) -> _Plan:
+        """The same on toy data, with the middle setting of each grid and the further ones."""
+        grids = {a: {k: [v[len(v) // 2]] for k, v in g.items()} for a, g in self.grids.items()}
+        settings = {}
+        for arm, every in self.settings.items():
+            beside = [s for s in every if not _in_grid(s, self.grids.get(arm, {}))]
+            settings[arm] = (_settings(grids[arm]) if grids else []) + beside or every
+        return _Plan(self.name, self.arms, toy, grids, settings, self.curves)
+
     def fingerprints(self) -> dict[str, str]:
         """Of each arm: its code with all that it calls in the page, and the data."""
         return {name: fingerprint(arm, self.data) for name, arm in self.arms.items()}
@@ -317,6 +336,10 @@ def _plan_settings(
         more = [s for s in _settings(also) if _key(s) not in map(_key, found)] if also else []
         settings[name] = found + more
     return grids, settings
+
+
+def _in_grid(setting: Setting, grid: Grid) -> bool:
+    return bool(grid) and _key(setting) in map(_key, _settings(grid))
 
 
 def _key(setting: Setting) -> tuple:
@@ -440,12 +463,30 @@ def _versions(data: Data) -> list[int]:
     return [part._version for part in _tensors(data)]
 
 
+# ---- fresh runs ---------------------------------------------------------------------------------
+
+
+def _is_put_to_the_test(name: str) -> bool:
+    """Whether other seeds or another budget are asked for, and the study is short enough."""
+    asked = any(os.environ.get(wish) for wish in ("TRICKS_SEED", "TRICKS_BUDGET"))
+    return asked and _read(name).manifest.get("seconds", np.inf) <= SHORT
+
+
+def _measured_anew(plan: _Plan, seeds: Sequence[int], workers: int | None) -> Recorded:
+    """The study as a live one: nothing is read and nothing stored."""
+    stored = _Stored({}, {}, {})
+    budget = {k: v for k, v in os.environ.items() if k == "TRICKS_BUDGET"}
+    for _ in _measure(plan, _jobs(plan, seeds, stored), stored, workers, budget):
+        pass
+    return replace(_view(plan, stored, seeds, workers), about=None)
+
+
 # ---- toy runs -----------------------------------------------------------------------------------
 
 
-def _toy_run(plan: _Plan, toy: MakeData, share: float, workers: int | None) -> _Stored:
-    """The whole study on stand-in data; compared with the same at the time of the recording."""
-    stored = _toy_measured(plan, toy, share, workers)
+def _toy_run(plan: _Plan, share: float, workers: int | None) -> _Stored:
+    """A small plan's runs; compared with the same at the time of the recording."""
+    stored = _toy_measured(plan, share, workers)
     witness = _read(plan.name).manifest.get("toy")
     if witness is not None:
         now = _witness(stored)
@@ -459,11 +500,10 @@ def _toy_run(plan: _Plan, toy: MakeData, share: float, workers: int | None) -> _
     return stored
 
 
-def _toy_measured(plan: _Plan, toy: MakeData, share: float, workers: int | None) -> _Stored:
-    small = _Plan(plan.name, plan.arms, toy, plan.grids, plan.settings, plan.curves)
+def _toy_measured(plan: _Plan, share: float, workers: int | None) -> _Stored:
     stored = _Stored({}, {}, {})
     budget = {"TRICKS_BUDGET": str(share)}
-    for _ in _measure(small, _jobs(small, TOY_SEEDS, stored), stored, workers, budget):
+    for _ in _measure(plan, _jobs(plan, TOY_SEEDS, stored), stored, workers, budget):
         pass
     return stored
 
@@ -503,7 +543,7 @@ def _record(
     if jobs:
         print(f"{plan.name}: {len(jobs)} runs to measure", file=sys.stderr, flush=True)
         if known != prints or "toy" not in about:
-            about["toy"] = _witness(_toy_measured(plan, toy, share, workers))
+            about["toy"] = _witness(_toy_measured(plan.small(toy), share, workers))
     for done, _ in enumerate(_measure(plan, jobs, stored, workers), start=1):
         used = {*str(about.get("device", "")).split(" and "), describe(device())} - {""}
         about["device"] = " and ".join(sorted(used))

@@ -1,7 +1,7 @@
 """``make record``: run the cells of the notebooks that recorded studies need, and no others.
 
     python -m book.record                       measure all recorded studies, where they stopped
-    python -m book.record --study NAME          only this one
+    python -m book.record --study NAME          this one, and those that the cells it needs call for
     python -m book.record --list                name them, and the pages that they are on
 
 A cell of a notebook needs the cells that define what it uses. So a study can be recorded, or run
@@ -61,7 +61,10 @@ def needed(cells: Sequence[str], name: str) -> list[int]:
 
 
 def together(path: Path, name: str) -> list[str]:
-    """The studies of the cells that this one needs: none can be read before it is measured."""
+    """This study and all others that the cells it needs call for.
+
+    Those cells run before it, or with it, and a study that is not there yet cannot be read.
+    """
     cells = _code_cells(path)
     return [found for i in needed(cells, name) for found in _names_in(cells[i])]
 

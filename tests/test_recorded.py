@@ -12,6 +12,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -155,7 +156,7 @@ def test_its_card_says_recorded(measured, capsys):
 
 
 def test_seeds_from_outside_do_not_change_a_long_recording(measured, monkeypatch):
-    monkeypatch.setattr("tricks_lib.recorded.SHORT", 0)
+    monkeypatch.setattr(sys.modules["tricks_lib.recorded"], "SHORT", -1)
     for name, value in {"TRICKS_SEED": "3", "TRICKS_SEEDS": "2", "TRICKS_BUDGET": "2"}.items():
         monkeypatch.setenv(name, value)
     assert study().rows.equals(measured.rows)
@@ -293,6 +294,34 @@ def test_a_fingerprint_is_the_same_on_every_machine():
     assert fingerprint(arm, partial(tl.mnist, n_train=55_000)) == "45a029d7989b58f0"
 
 
+CLASS = """
+class Rule:
+    power = 2
+
+    def __init__(self, lr):
+        self.lr = lr
+
+    @staticmethod
+    def step(g):
+        return g * WIDTH
+
+
+def arm(data):
+    return Rule(0.1).step(data)
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("g * WIDTH", "g + WIDTH"), ("power = 2", "power = 3"), ("self.lr = lr", "pass")],
+)
+def test_the_classes_of_a_page_count(old, new):
+    before = fingerprint(_function(CLASS, WIDTH=8))
+    assert before == fingerprint(_function(CLASS, WIDTH=8))
+    assert before != fingerprint(_function(CLASS, WIDTH=9))
+    assert before != fingerprint(_function(CLASS.replace(old, new), WIDTH=8))
+
+
 def test_what_has_no_lasting_value_is_refused():
     with pytest.raises(TypeError, match="write it as a def"):
         fingerprint(lambda data: data)
@@ -388,7 +417,7 @@ PAGES = sorted(set(record.studies().values()))
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
 def test_the_recorded_studies_of_a_page_still_run(page, monkeypatch):
-    """At a toy size they give what they gave. (That the rows fit the code, the page itself asks.)"""
+    """At a toy size they give what they gave. Whether the rows fit the code, the page asks."""
     for variable in [variable for variable in os.environ if variable.startswith("TRICKS_")]:
         monkeypatch.delenv(variable)
     monkeypatch.setenv("TRICKS_TOY", "1")
@@ -423,6 +452,18 @@ def test_only_the_cells_that_a_study_needs_are_run():
         "late = 1",
     ]
     assert record.needed(cells, "here") == [2, 4, 5, 7]
+
+
+def test_the_studies_of_one_cell_are_measured_together(tmp_path):
+    """None of them can be read before it is measured, and a cell runs as a whole."""
+    sources = [
+        "first = tl.recorded('first', arms, data)",
+        "two = tl.recorded('a', arms, data), tl.recorded('b', arms, first)",
+    ]
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "page.ipynb")
+    assert record.together(tmp_path / "page.ipynb", "a") == ["first", "a", "b"]
+    assert record.together(tmp_path / "page.ipynb", "first") == ["first"]
 
 
 def test_an_unknown_study_is_named(capsys):

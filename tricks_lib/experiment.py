@@ -9,11 +9,12 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
 from numbers import Integral
-from types import FunctionType
+from types import CodeType, FunctionType
 
 import joblib
 import numpy as np
@@ -317,38 +318,52 @@ def tuned(
 def once(function: Callable, *arguments: object) -> object:
     """``function(*arguments)``, worked out once in a process: a pretrained network, say.
 
-    The runs of a seed share it, which they may not change. The function seeds its own random
-    numbers; those of the run that asks first go on as if nothing had happened.
+    The runs of a seed share it, each as a copy of its own. The function gets fresh random numbers,
+    best seeded by itself; those of the run that asks first go on as if nothing had happened.
 
     Args:
         function: a function of the page or of a library.
         arguments: what it is called with, such as a seed; they must be hashable.
 
     Returns:
-        What the function gave; the eight that were asked for last are kept.
+        What the function gave; the eight that were made last are kept.
     """
-    key = (*_codes(function), arguments, os.environ.get("TRICKS_BUDGET"))
+    key = (_codes(function), arguments, os.environ.get("TRICKS_BUDGET"), device())
     if key not in _ONCE:
+        states = random.getstate(), np.random.get_state()
         with torch.random.fork_rng(), noting():
+            _seed_all(0)  # for whoever does not seed anything: the same in every process
             _ONCE[key] = function(*arguments)
+        random.setstate(states[0])
+        np.random.set_state(states[1])
         for old in list(_ONCE)[:-8]:
             del _ONCE[old]
-    return _ONCE[key]
+    return deepcopy(_ONCE[key])
 
 
 _ONCE: dict[tuple, object] = {}
 
 
-def _codes(function: Callable, found: tuple = ()) -> tuple:
-    """A function's code and that of the functions that it names: runs get copies of functions."""
+def _codes(function: object, found: tuple = ()) -> tuple:
+    """A function's code, and what it names: runs get copies, which are no longer the function."""
+    while isinstance(function, partial):
+        found, function = (*found, str(function.args), str(function.keywords)), function.func
     code = getattr(function, "__code__", None)
     if code is None or code in found:
         return found if code else (*found, function)
     found = (*found, code)
-    for name in code.co_names:
-        if isinstance(used := function.__globals__.get(name), FunctionType):
+    for name in _names(code):
+        used = function.__globals__.get(name)
+        if isinstance(used, FunctionType | partial):
             found = _codes(used, found)
+        elif isinstance(used, str | int | float | tuple):
+            found = (*found, name, repr(used))
     return found
+
+
+def _names(code: CodeType) -> list[str]:
+    inner = [part for part in code.co_consts if isinstance(part, CodeType)]
+    return [*code.co_names, *(name for part in inner for name in _names(part))]
 
 
 def compare(
@@ -397,7 +412,7 @@ def _compare(
     packed = {name: _packed(name, arm) for name, arm in arms.items()}
     settings = {k: v for k, v in os.environ.items() if k.startswith("TRICKS_")}
     jobs = [(name, packed[name], data, seed, settings) for seed in seeds for name in arms]
-    results = _in_parallel(jobs, _workers(workers, len(jobs)))
+    results = list(_in_parallel(_run, jobs, _workers(workers, len(jobs))))
     order = {name: i for i, name in enumerate(arms)}
     results.sort(key=lambda run: (order[run.row["arm"]], seeds.index(run.row["seed"])))
     curves = [run.curve for run in results if run.curve is not None]
@@ -425,8 +440,8 @@ def _compare(
     )
 
 
-def _in_parallel(jobs: Sequence[tuple], workers: int) -> list[_Run]:
-    """All runs, in whatever order they end."""
+def _in_parallel(function: Callable, jobs: Sequence[tuple], workers: int) -> Iterator:
+    """What ``function`` gives for each job, in whatever order they end."""
     backend = joblib.parallel.get_active_backend()[0]
     name = type(backend).__name__
     if getattr(backend, "uses_threads", False) and name != "SequentialBackend":
@@ -441,10 +456,10 @@ def _in_parallel(jobs: Sequence[tuple], workers: int) -> list[_Run]:
             # joblib replaces a worker whose memory grew; the numbers are the same.
             warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
             parallel = joblib.Parallel(
-                n_jobs=workers, return_as="generator" if as_they_end else "list"
+                n_jobs=workers, return_as="generator_unordered" if as_they_end else "list"
             )
-            found = parallel(joblib.delayed(_run)(*job) for job in jobs)
-            return list(tqdm(found, total=len(jobs), leave=False, unit="run"))
+            found = parallel(joblib.delayed(function)(*job) for job in jobs)
+            yield from tqdm(found, total=len(jobs), leave=False, unit="run")
     except TerminatedWorkerError as error:
         raise RuntimeError(
             "a worker process was killed, most often because memory ran out: give fewer "
@@ -543,6 +558,12 @@ class _Run:
     notes: list[dict[str, object]]
 
 
+def _seed_all(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
 def _run(
     name: str, packed: bytes, make_data: MakeData, seed: int, settings: Mapping[str, str]
 ) -> _Run:
@@ -551,9 +572,7 @@ def _run(
     arm = pickle.loads(packed)  # a copy of its own: what one run changes, no other one sees
     with _environment(settings), torch.random.fork_rng(), cpu_threads(), noting() as notes:
         data = _made(make_data, seed)
-        random.seed(seed)
-        np.random.seed(seed)
-        torch.manual_seed(seed)
+        _seed_all(seed)
         try:
             result = arm(data)
         except Exception as error:

@@ -100,7 +100,7 @@ def runs(
 def effects(
     found: Mapping[str, Effect], *, margin: float | None = None, ax: Axes | None = None
 ) -> None:
-    """A forest plot: each effect with its 95 % interval against zero.
+    """A forest plot: each effect with its 99 % interval against zero.
 
     Args:
         found: label to effect, first one on top; all in the same metric.
@@ -132,7 +132,7 @@ def gains(
     """How an effect changes along a quantity, such as the number of training images.
 
     Args:
-        lines: label to (quantity to effect); a line with 95 % intervals each.
+        lines: label to (quantity to effect); a line with 99 % intervals each.
         xlabel: the quantity, in words.
         margin: half-width of the band of effects that are too small to matter.
         logx: whether the quantity grows by factors.

@@ -871,3 +871,12 @@ def test_once_sees_that_a_helper_has_changed():
     assert tl.once(space["work"], 1) == 2
     exec("def helper():\n    return 5", space)
     assert tl.once(space["work"], 1) == 6
+
+
+def test_tuning_inside_the_seed_takes_the_middle_of_a_tie():
+    def run(data, lr):
+        return {"val_accuracy": min(lr, 3.0) - 9.0 * (lr > 4), "test_accuracy": lr}
+
+    arms = {"a": tl.tuned(run, {"lr": [1, 3, 3.5, 4, 5]}, metric="val_accuracy")}
+    study = tl.compare(arms | {"b": partial(run, lr=1)}, tl.digits, seeds=2, workers=1)
+    assert list(study.picks["lr"]) == [3.5, 3.5] and study.picks["tie"].all()

@@ -269,7 +269,7 @@ class TunedInside:
 
     def __call__(self, data: Data, **changes: object) -> History | Mapping[str, float]:
         state = torch.get_rng_state()
-        best, best_score, picked, kept = None, -np.inf, {}, []
+        best, best_score = [], -np.inf
         for setting in _settings(self.grid):
             torch.set_rng_state(state)  # every setting starts alike
             random.seed(data.seed)
@@ -278,13 +278,15 @@ class TunedInside:
                 result = self.arm(data, **{**setting, **changes})
             score = _metrics(result, "a tuned arm").get(self.metric, np.nan)
             score = score if self.higher_is_better else -score
-            if best is None or score > best_score:
-                best, picked, kept = result, setting, notes
-                best_score = score if np.isfinite(score) else -np.inf
-        if not np.isfinite(best_score):
+            if np.isfinite(score) and score > best_score:
+                best, best_score = [], score
+            if score == best_score:
+                best.append((result, setting, notes))
+        if not best:
             raise ValueError(f"no setting of {dict(self.grid)} gave a finite {self.metric}.")
-        _pass_on(kept, {**picked, "edge": bool(_edges(self.grid, picked))})
-        return best
+        result, picked, kept = best[(len(best) - 1) // 2]  # of equals the middle one, as everywhere
+        _pass_on(kept, {**picked, "edge": bool(_edges(self.grid, picked)), "tie": len(best) > 1})
+        return result
 
 
 def tuned(
@@ -302,7 +304,8 @@ def tuned(
     Args:
         arm: a function of ``(data, **settings)``.
         grid: setting to values, such as ``{"lr": [0.01, 0.1, 1.0]}``; all combinations are tried.
-        metric: what to choose by. The loss is finer than the accuracy, whose ties rounding breaks.
+        metric: what to choose by. The loss is finer than the accuracy; of equal ones it takes the
+            middle one.
         higher_is_better: must be said for whatever is neither an accuracy nor a loss.
 
     Returns:

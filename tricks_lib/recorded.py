@@ -707,9 +707,8 @@ def _view(plan: _Plan, stored: _Stored, seeds: Sequence[int], workers: int | Non
 
 
 def _words(seconds: float) -> str:
-    if seconds < 120:
-        return f"{max(1, round(seconds))} seconds"
-    return f"{round(seconds / 60)} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes} minute{'s' * (minutes > 1)}" if minutes < 120 else f"{minutes / 60:.1f} hours"
 
 
 # ---- fingerprints -------------------------------------------------------------------------------

@@ -708,7 +708,9 @@ def _view(plan: _Plan, stored: _Stored, seeds: Sequence[int], workers: int | Non
 
 def _words(seconds: float) -> str:
     minutes = max(1, round(seconds / 60))
-    return f"{minutes} minute{'s' * (minutes > 1)}" if minutes < 120 else f"{minutes / 60:.1f} hours"
+    if minutes >= 120:
+        return f"{minutes / 60:.1f} hours"
+    return f"{minutes} minute{'s' * (minutes > 1)}"
 
 
 # ---- fingerprints -------------------------------------------------------------------------------

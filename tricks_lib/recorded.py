@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import date
 from functools import cached_property, lru_cache, partial
+from importlib.metadata import packages_distributions
 from numbers import Integral, Real
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -778,10 +779,13 @@ def _is_own(value: FunctionType | type) -> bool:
     top = name.partition(".")[0]
     if name == "__main__":
         return True
-    if top in ("tricks_lib", "builtins") or top in sys.stdlib_module_names:
-        return False
-    file = getattr(sys.modules.get(name), "__file__", None) or ""
-    return "site-packages" not in file and "dist-packages" not in file
+    return top not in {"tricks_lib", "builtins", *sys.stdlib_module_names, *_installed()}
+
+
+@lru_cache(maxsize=1)
+def _installed() -> frozenset[str]:
+    """The names by which installed libraries are imported, wherever they lie."""
+    return frozenset(packages_distributions())
 
 
 def _code(value: FunctionType | type, inside: list[int]) -> list[object]:

@@ -604,12 +604,16 @@ def questions():
                 yield f"{module.name}.{name}"
 
 
+# Their answer is no function: before there is one, it is None.
+ASK_FOR_A_SET = {"evidence.read_study"}
+
+
 @pytest.mark.parametrize("question", questions())
 def test_a_stub_is_not_answered_yet(question, capsys):
     def stub(*_, **__):
         raise NotImplementedError("your turn")
 
-    tl.check(question, stub)
+    tl.check(question, None if question in ASK_FOR_A_SET else stub)
     assert capsys.readouterr().out == f"{question}: not answered yet.\n"
 
 
@@ -861,7 +865,9 @@ def test_once_works_a_thing_out_once_and_leaves_the_random_numbers_alone():
     torch.manual_seed(5)
     first = tl.once(_slow, 123)
     assert torch.rand(1) == untouched
-    assert tl.once(_slow, 123) is first and CALLS == [123]
+    assert torch.equal(tl.once(_slow, 123), first) and CALLS == [123]
+    tl.once(_slow, 123).zero_()  # everybody has a copy of his own
+    assert torch.equal(tl.once(_slow, 123), first)
     assert not torch.equal(tl.once(_slow, 124), first)
 
 

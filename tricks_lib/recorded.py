@@ -521,8 +521,7 @@ def _witness(stored: _Stored) -> dict[str, float]:
     """A number of each toy run: the training loss, or else its first finite metric."""
     found = {}
     for (arm, seed, key), row in stored.rows.items():
-        settings = [f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in key]
-        name = ", ".join([arm, *settings, f"seed {seed}"])
+        name = _run_name(arm, seed, dict(key))
         skipped = {"arm", "seed", "steps", "diverged", "seconds", *(k for k, _ in key)}
         finite = [k for k, v in row.items() if k not in skipped and np.isfinite(v)]
         if "train_loss" in finite:
@@ -530,6 +529,11 @@ def _witness(stored: _Stored) -> dict[str, float]:
         elif finite:
             found[f"{finite[0]} of {name}"] = row[finite[0]]
     return found
+
+
+def _run_name(arm: str, seed: int, setting: Setting) -> str:
+    values = [f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in _key(setting)]
+    return ", ".join([arm, *values, f"seed {seed}"])
 
 
 # ---- files --------------------------------------------------------------------------------------
@@ -549,8 +553,11 @@ def _record(
             stored.manifest.get("conditions", {}).pop(arm, None)
     about = stored.manifest
     about["study"], about["fingerprints"] = plan.name, {**known, **prints}
-    if known != prints or not about.get("toy"):
-        about["toy"] = _witness(_toy_measured(plan.small(toy), share, workers))
+    small = plan.small(toy)
+    names = [_run_name(*job) for job in _jobs(small, TOY_SEEDS, _Stored({}, {}, {}))]
+    there = about.get("toy", {})
+    if known != prints or not all(any(k.endswith(name) for k in there) for name in names):
+        about["toy"] = _witness(_toy_measured(small, share, workers))
     jobs = _jobs(plan, seeds, stored)
     if jobs:
         print(f"{plan.name}: {len(jobs)} runs to measure", file=sys.stderr, flush=True)

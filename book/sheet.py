@@ -178,23 +178,32 @@ def _table(rows: Sequence[Row], size: float) -> Table:
 
 
 def _measured(line: Line, style: ParagraphStyle) -> Paragraph:
-    """A claim; each verdict as a mark and as a word, and its effect."""
-    first, *others = line.results
-    colour = STYLE[first.verdict]["color"]
-    mark = f'<bullet color="{colour}">{MARKS[first.verdict]}</bullet>'
+    """A claim; each verdict as a mark and as a word, with the effects that came to it."""
+    found: dict[str, list[Result]] = {}
+    for result in line.results:
+        found.setdefault(result.verdict, []).append(result)
+    first, *others = found
+    colour = STYLE[first]["color"]
+    mark = f'<bullet color="{colour}">{MARKS[first]}</bullet>'
     sentence = _link(line.address, escape(line.sentence))
-    told = [_result(first), *[_result(other, MARKS[other.verdict]) for other in others]]
+    told = [_results(first, found[first])]
+    told += [_results(other, found[other], MARKS[other]) for other in others]
     return Paragraph(f"{mark}{sentence} {'; '.join(told)}", style)
 
 
-def _result(result: Result, mark: str = "") -> str:
-    """The verdict, on which data if it needs saying, and the effect."""
+def _results(verdict: str, results: Sequence[Result], mark: str = "") -> str:
+    """The verdict, and each effect, on which data if it needs saying; a unit is said once."""
     space = "\N{NO-BREAK SPACE}"
-    colour = STYLE[result.verdict]["color"]
-    word = f"{mark}{space}{result.verdict}" if mark else result.verdict
-    where = f" ({escape(result.label)})" if result.label else ""
-    effect = escape(result.effect).replace(" ", space)
-    return f'<font color="{colour}"><b>{word}</b></font>{where}, {effect}'
+    colour = STYLE[verdict]["color"]
+    word = f"{mark}{space}{verdict}" if mark else verdict
+    told, last = [], ""
+    for result in results:
+        number, _, unit = result.effect.partition(" ")
+        effect = number if unit == last else result.effect
+        where = f" ({escape(result.label)})" if result.label else ""
+        told.append(escape(effect).replace(" ", space) + where)
+        last = unit
+    return f'<font color="{colour}"><b>{word}</b></font>, {", ".join(told)}'
 
 
 def _link(address: str, text: str) -> str:

@@ -143,12 +143,16 @@ def test_marks_and_words_name_each_verdict() -> None:
         assert f"{mark} {verdict}" in text  # the key above the table
 
 
-def test_a_claim_measured_twice_stands_once_with_both_verdicts() -> None:
-    results = [sheet.Result(HOLDS, "+1", "glyphs"), sheet.Result(UNDECIDED, "+0.2", "digits")]
+def test_a_claim_measured_thrice_stands_once_with_both_verdicts() -> None:
+    results = [
+        sheet.Result(HOLDS, "+1 points", "glyphs"),
+        sheet.Result(UNDECIDED, "+0.2 points", "digits"),
+        sheet.Result(HOLDS, "+3 points", "MNIST"),
+    ]
     lines = [sheet.Line("So.", results, "https://x")]
     (page,) = read(sheet.draw([printed(lines=lines)], "The book", "https://x")).pages
     text = words(page).replace("\N{NO-BREAK SPACE}", " ")
-    assert "● So. holds (glyphs), +1; ◇ undecided (digits), +0.2" in text
+    assert "● So. holds, +1 points (glyphs), +3 (MNIST); ◇ undecided, +0.2 points (digits)" in text
 
 
 def test_more_rows_mean_smaller_type_and_then_another_page() -> None:
@@ -221,7 +225,7 @@ def test_the_sheet_follows_the_records(book: Path) -> None:
     assert text.count(">It pays.<") == 1
     (page,) = PdfReader(html.with_suffix(".pdf")).pages
     told = words(page).replace("\N{NO-BREAK SPACE}", " ")
-    assert f"It pays. opposite (glyphs), {minus}10.0 points; ○ too small to matter (digits)" in told
+    assert f"It pays. opposite, {minus}10.0 points (glyphs); ○ too small to matter, " in told
 
 
 @pytest.mark.site

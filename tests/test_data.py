@@ -251,13 +251,31 @@ def test_the_script_makes_the_shipped_text():
         assert texts == lines and np.array_equal(labels, arrays["labels"])
 
 
+def test_shakespeare_asks_for_the_next_character():
+    data = td.shakespeare(0, n_train=40, n_val=8, n_test=20)
+    assert data.x_train.shape == data.y_train.shape == (40, 64) and data.num_classes == 65
+    assert torch.equal(data.x_train[:, 1:], data.y_train[:, :-1])
+    text = td._shipped("shakespeare.npz")["characters"].tobytes().decode()
+    assert data.read(data.x_train[3]) in text and data.read(data.y_test[-1]) in text
+    assert hashlib.sha256(text.encode()).hexdigest() == script("make_shakespeare").SHA256
+
+
+def test_parts_of_shakespeare_do_not_quote_each_other():
+    data, other = td.shakespeare(0), td.shakespeare(1)
+    windows = {part: {*map(data.read, getattr(data, f"x_{part}"))} for part in td.PARTS}
+    assert [len(windows[part]) for part in td.PARTS] == [8000, 400, 1600]
+    assert not windows["train"] & windows["test"] and not windows["val"] & windows["test"]
+    assert not torch.equal(data.x_test, other.x_test)
+    assert torch.equal(td.shakespeare(0, n_train=500).x_test, data.x_test)
+
+
 # ---- wrong arguments ----------------------------------------------------------------------------
 
 
-CHECKED = [*SHIPPED, td.text, td.mnist, td.cifar10]
+CHECKED = [*SHIPPED, td.text, td.shakespeare, td.mnist, td.cifar10]
 
 
-@pytest.mark.parametrize("make", CHECKED, ids=[*NAMES, "text", "mnist", "cifar10"])
+@pytest.mark.parametrize("make", CHECKED, ids=[*NAMES, "text", "shakespeare", "mnist", "cifar10"])
 @pytest.mark.parametrize(
     ("wrong", "kind", "says"),
     [
@@ -660,7 +678,7 @@ def test_the_wheel_holds_its_data(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         held = set(archive.namelist())
         archive.extractall(tmp_path / "installed")
-    for name in ("glyphs.npz", "drivers.csv", "text.npz", "README.md"):
+    for name in ("glyphs.npz", "drivers.csv", "text.npz", "shakespeare.npz", "README.md"):
         assert f"tricks_lib/_data/{name}" in held
     code = (
         "from tricks_lib import data; import sys; print(data.__file__); "

@@ -203,6 +203,38 @@ def test_models_name_the_mend_of_a_bad_argument():
 # ---- compare and sweep -------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("norm", [None, "layer", "rms"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_transformer_does_not_look_ahead(norm: str | None, first: bool):
+    torch.manual_seed(0)
+    model = tl.transformer(11, length=9, width=8, heads=2, norm=norm, norm_first=first)
+    x = torch.randint(11, (3, 9))
+    later = x.clone()
+    later[:, 6:] = (x[:, 6:] + 1) % 11
+    before, after = model(x), model(later)
+    assert before.shape == (3, 11, 9)
+    assert torch.equal(before[..., :6], after[..., :6])
+    assert not torch.isclose(before[..., 6:], after[..., 6:]).all()
+    assert model(x[:, :4]).shape == (3, 11, 4), "shorter inputs are fine"
+    norms = [m for m in model.modules() if isinstance(m, nn.LayerNorm | nn.RMSNorm)]
+    assert len(norms) == (0 if norm is None else 5 if first else 4)
+
+
+def test_a_transformer_learns_in_the_loop():
+    data = tl.shakespeare(0, n_train=64, n_val=16, n_test=16)
+    torch.manual_seed(0)
+    model = tl.transformer(data.num_classes, width=32)
+    found = tl.fit(model, data, lr=0.003, optimizer=torch.optim.AdamW, num_steps=60, batch_size=32)
+    assert found.train_loss < 3.4 < math.log(65) and 0.1 < found.test_accuracy < 0.5
+
+
+def test_a_transformer_names_its_mend():
+    with pytest.raises(ValueError, match="multiple of heads"):
+        tl.transformer(11, width=10)
+    with pytest.raises(ValueError, match="unknown here"):
+        tl.transformer(11, norm="batch")
+
+
 def test_the_numbers_do_not_depend_on_the_number_of_workers(study):
     arms = {"slow": partial(train, lr=0.01), "fast": partial(train, lr=0.5)}
     two = tl.compare(arms, SMALL, seeds=6, workers=2)

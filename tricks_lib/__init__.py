@@ -8,11 +8,23 @@ from . import law, plots, probes
 from ._version import __version__
 from .check import check
 from .claims import Claim, Claims, claim
-from .data import Data, Text, cifar10, digits, drivers, fashion_mnist, glyphs, mnist, photo, text
+from .data import (
+    Data,
+    Text,
+    cifar10,
+    digits,
+    drivers,
+    fashion_mnist,
+    glyphs,
+    mnist,
+    photo,
+    shakespeare,
+    text,
+)
 from .device import cpu_threads, device
 from .experiment import Effect, Study, Sweep, compare, interaction, once, sweep, tuned
 from .law import CONFIDENCE, LOOKS, MARGINS, verdict
-from .models import cnn, mlp
+from .models import cnn, mlp, transformer
 from .recorded import Recorded, recorded
 from .train import History, accuracy, budget, evaluate, fit
 
@@ -54,8 +66,10 @@ __all__ = [
     "plots",
     "probes",
     "recorded",
+    "shakespeare",
     "sweep",
     "text",
+    "transformer",
     "tuned",
     "verdict",
 ]

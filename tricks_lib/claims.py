@@ -85,7 +85,7 @@ class Claims:
 
     Attributes:
         page: the first half of every id.
-        source, metric, lower, tested_by: as in ``Claim``.
+        source, metric, lower, tested_by, conditions: as in ``Claim``.
     """
 
     page: str
@@ -93,10 +93,12 @@ class Claims:
     metric: str = "test_accuracy"
     lower: bool = False
     tested_by: tuple[str, ...] = ()
+    conditions: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, slug: str, sentence: str, metric: str = "", **fields: object) -> Claim:
         """Declare ``page.slug``; further fields as in ``Claim``."""
-        shared = {"source": self.source, "lower": self.lower, "tested_by": self.tested_by}
+        names = ("source", "lower", "tested_by", "conditions")
+        shared = {name: getattr(self, name) for name in names}
         found = shared | {"metric": metric or self.metric} | fields
         return Claim(f"{self.page}.{slug}", sentence, **found)
 

@@ -217,8 +217,9 @@ class Data:
 class Text(Data):
     """Text as word indices: a `Data` whose `x_*` are int64 (N, L), each an index into `words`.
 
-    `words[0]` stands for every word that is not in the vocabulary. `x_unlabelled`, int64 (M, L),
-    holds passages to pretrain on; none of them is in the validation or the test part.
+    Of `text()`, `words[0]` stands for every word that is not in the vocabulary, and `x_unlabelled`,
+    int64 (M, L), holds passages to pretrain on; none of them is in the validation or the test
+    part. Of `shakespeare()`, the words are single characters.
     """
 
     words: tuple[str, ...] = ()
@@ -230,8 +231,9 @@ class Text(Data):
         return Data._inputs(x, name) if x.is_floating_point() or x.ndim < 2 else x.long()
 
     def read(self, row: Tensor) -> str:
-        """Turn the word indices (L,) of one passage back into words."""
-        return " ".join(self.words[int(index)] for index in row)
+        """Turn the word indices (L,) of one passage back into text."""
+        between = " " if max(map(len, self.words)) > 1 else ""
+        return between.join(self.words[int(index)] for index in row)
 
 
 def glyphs(
@@ -366,6 +368,43 @@ def text(seed: int = 0, *, n_train: int = 200, n_val: int = 150, n_test: int = 4
         words=words,
         x_unlabelled=encode(free),
     )
+
+
+def shakespeare(
+    seed: int = 0, *, length: int = 64, n_train: int = 8000, n_val: int = 400, n_test: int = 1600
+) -> Text:
+    """Shakespeare's plays, character by character: x (N, length), and y (N, length) one further.
+
+    For each character the task is the next one, of 65. 1,115,394 characters are cut into windows,
+    and sixteen neighbours are a page; `seed` deals the pages to the three parts, so that no part
+    quotes another.
+
+    Args:
+        length: characters in a window.
+        n_train, n_val, n_test: windows in each part.
+
+    Raises:
+        TypeError, ValueError: an argument is wrong; the message names the mend.
+
+    Source: Karpathy 2015, char-rnn, "tiny shakespeare"; public domain, see data/README.md.
+    """
+    counts, length = _check(seed, n_train, n_val, n_test), _whole("length", length, least=2)
+    characters, indices = _characters()
+    windows = torch.from_numpy(indices).unfold(0, length + 1, length)
+    pages = len(windows) // 16
+    on_pages = [-(-count // 16) for count in counts]
+    if (over := sum(on_pages) - pages) > 0:
+        raise ValueError(
+            f"shakespeare has {pages} pages of 16 windows of {length} characters, {over} too few "
+            f"for n_train={n_train}, n_val={n_val} and n_test={n_test}: take fewer."
+        )
+    rows = _split("shakespeare", np.zeros(pages, np.int64), seed, *on_pages)
+    parts = []
+    for page, count in zip(rows, counts, strict=True):
+        found = windows[(16 * page[:, None] + np.arange(16)).reshape(-1)[:count]]
+        parts += [found[:, :-1].clone(), found[:, 1:].clone()]
+    pool = f"{pages:,} pages"
+    return Text("Shakespeare", *parts, characters, int(seed), pool=pool, words=characters)
 
 
 def mnist(
@@ -911,6 +950,13 @@ def _passages() -> tuple[list[list[str]], np.ndarray, tuple[str, ...]]:
     lines = arrays["lines"].tobytes().decode().split("\n")
     words = [re.findall(r"[a-z_]+", line.lower()) for line in lines]
     return words, arrays["labels"], tuple(arrays["chapters"].tolist())
+
+
+@functools.cache
+def _characters() -> tuple[tuple[str, ...], np.ndarray]:
+    """Read the plays once: the 65 characters in order, and the text as indices into them."""
+    found, indices = np.unique(_shipped("shakespeare.npz")["characters"], return_inverse=True)
+    return tuple(map(chr, found)), indices.astype(np.int64)
 
 
 def _colour(masks: np.ndarray, key: list[int]) -> Tensor:

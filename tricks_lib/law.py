@@ -234,6 +234,7 @@ SCALES = (
     ("MNIST*", "full"),
     ("Fashion-MNIST*", "full"),
     ("CIFAR-10*", "full"),
+    ("Shakespeare*", "full"),
     ("rendered*", "made"),
     ("*digits*", "real"),
     ("handwriting*", "real"),

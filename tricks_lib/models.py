@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 Norm = str | Callable[[int], nn.Module] | None
 
@@ -21,6 +22,11 @@ _NORMS_2D: dict[str, Callable[[int], nn.Module]] = {
     "group": lambda channels: nn.GroupNorm(max(1, channels // 4), channels),
     # One group over all channels is layer normalisation of an image's features.
     "layer": lambda channels: nn.GroupNorm(1, channels),
+}
+
+_NORMS_SEQUENCE: dict[str, Callable[[int], nn.Module]] = {
+    "layer": nn.LayerNorm,
+    "rms": nn.RMSNorm,
 }
 
 
@@ -108,3 +114,108 @@ def cnn(
         layers.append(nn.Dropout(dropout))
     layers.append(nn.Linear(4 * channels[-1], num_classes))
     return nn.Sequential(*layers)
+
+
+class Attention(nn.Module):
+    """Causal self-attention: each place looks at itself and at those before it.
+
+    From (batch, length, width) to the same shape. Source: Vaswani et al. 2017, section 3.2.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.queries_keys_values = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, length, width = x.shape
+        # (batch, length, 3 * width) to three of (batch, heads, length, width / heads)
+        parts = self.queries_keys_values(x).view(batch, length, 3, self.heads, -1)
+        q, k, v = parts.permute(2, 0, 3, 1, 4)
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.out(mixed.transpose(1, 2).reshape(batch, length, width))
+
+
+class Block(nn.Module):
+    """One block of a transformer: attention, then a small network for each place.
+
+    Both are sublayers on a residual path. With ``norm_first`` the path itself is never normalised
+    (Xiong et al. 2020); without it, the sum is, as in Vaswani et al. (2017).
+    """
+
+    def __init__(
+        self, width: int, heads: int, norm: Norm, norm_first: bool, dropout: float
+    ) -> None:
+        super().__init__()
+        wide, back = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        network = nn.Sequential(wide, nn.GELU(), back)
+        self.sublayers = nn.ModuleList([Attention(width, heads), network])
+        self.norms = nn.ModuleList(_sequence_norm(norm, width) for _ in self.sublayers)
+        self.norm_first, self.dropout = norm_first, nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for sublayer, norm in zip(self.sublayers, self.norms, strict=True):
+            if self.norm_first:
+                x = x + self.dropout(sublayer(norm(x)))
+            else:
+                x = norm(x + self.dropout(sublayer(x)))
+        return x
+
+
+class Transformer(nn.Module):
+    """See ``transformer``."""
+
+    def __init__(self, tokens: int, length: int, width: int, blocks: Sequence[Block], norm: Norm):
+        super().__init__()
+        self.token, self.place = nn.Embedding(tokens, width), nn.Embedding(length, width)
+        self.blocks = nn.Sequential(*blocks)
+        self.norm, self.logits = _sequence_norm(norm, width), nn.Linear(width, tokens)
+        for embedding in (self.token, self.place):
+            nn.init.normal_(embedding.weight, std=0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        places = torch.arange(x.shape[1], device=x.device)
+        h = self.blocks(self.token(x) + self.place(places))
+        return self.logits(self.norm(h)).transpose(1, 2)
+
+
+def _sequence_norm(norm: Norm, width: int) -> nn.Module:
+    return nn.Identity() if norm is None else _make_norm(norm, _NORMS_SEQUENCE, width)
+
+
+def transformer(
+    tokens: int,
+    *,
+    length: int = 64,
+    width: int = 64,
+    depth: int = 2,
+    heads: int = 4,
+    norm: Norm = "layer",
+    norm_first: bool = True,
+    dropout: float = 0.0,
+) -> nn.Module:
+    """A small causal transformer, as for the next character of ``shakespeare()``.
+
+    Args:
+        tokens: how many words or characters there are.
+        length: the longest input.
+        width: numbers that stand for a place; a multiple of ``heads``.
+        depth: blocks of attention and a network of one hidden layer, 4 * width wide.
+        heads: how many attentions share the width.
+        norm: None, ``"layer"``, ``"rms"``, or a function from ``width`` to a layer.
+        norm_first: normalise before each sublayer, with a last norm before the logits; else after
+            each, as in Vaswani et al. (2017), where the last block ends with a norm.
+        dropout: the share dropped of what each sublayer adds.
+
+    Returns:
+        A network from (batch, length) of int64 to logits (batch, tokens, length): those at a place
+        are for the token after it, and know nothing of it.
+
+    Raises:
+        ValueError: ``width`` is no multiple of ``heads``, or an unknown norm.
+    """
+    if width % heads:
+        raise ValueError(f"width={width} must be a multiple of heads={heads}.")
+    blocks = [Block(width, heads, norm, norm_first, dropout) for _ in range(depth)]
+    return Transformer(tokens, length, width, blocks, norm if norm_first else None)

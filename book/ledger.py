@@ -110,6 +110,11 @@ def badges(measured: Sequence[Found]) -> list[nodes.Node]:
     return made
 
 
+def is_part(env: Any, name: str) -> bool:
+    """Whether the book has a part of this name, a folder of ``chapters/``."""
+    return Path(env.srcdir, "chapters", name).is_dir()
+
+
 def address(env: Any, found: Found) -> str:
     """The way from the page being read to the card of a claim."""
     page = env.app.builder.get_relative_uri(env.docname, found.docname)
@@ -363,7 +368,7 @@ class CountRole(SphinxRole):
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         what, _, part = self.text.partition(" ")
-        if what not in COUNTS or (part and not (Path(self.env.srcdir, "chapters", part)).is_dir()):
+        if what not in COUNTS or (part and not is_part(self.env, part)):
             warn(
                 f"claim-count knows {', '.join(COUNTS)}, and the parts; not {self.text!r}",
                 self.get_location(),
@@ -420,6 +425,8 @@ def site_address(app: Sphinx, config: Any) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register all of the above with Sphinx."""
+    # The headline claims stand in a module of their own, and need all that is registered here.
+    app.setup_extension("book.headlines")
     app.connect("config-inited", site_address, priority=100)
     app.connect("env-get-outdated", read_records)
     app.connect("html-page-context", link_margins)

@@ -37,14 +37,22 @@ def by_claim(found: Iterable[Found]) -> list[list[Found]]:
     return list(groups.values())
 
 
+def headlines(found: Iterable[Found]) -> list[list[Found]]:
+    """The headline claims, each with its measurements."""
+    return by_claim(one for one in found if one.headline and one.kind == "claim")
+
+
 def labels(measured: Sequence[Found]) -> list[str]:
-    """What tells the measurements of one claim apart, as short as it can be.
+    """What tells the measurements of one claim apart; one measurement alone gets an empty label."""
+    return [""] if len(measured) == 1 else places(measured)
+
+
+def places(measured: Sequence[Found]) -> list[str]:
+    """On what each measurement of one claim was made, as short as it can be.
 
     The data alone where that is enough (``"glyphs"``), else what differs on the same data
-    (``"900 steps"``), else both. One measurement needs no label: it gets an empty one.
+    (``"900 steps"``), else both.
     """
-    if len(measured) == 1:
-        return [""]
     short = [one.data.partition(",")[0] for one in measured]
     ats = [one.at for one in measured]
     for texts in (
@@ -81,7 +89,7 @@ def counts(found: Iterable[Found]) -> dict[str, int]:
     values = (
         len({one.id for one in claims}),
         len(claims),
-        len({one.id for one in claims if one.headline}),
+        len(headlines(found)),
         verdict(law.HOLDS, claims),
         verdict(law.OPPOSITE, claims),
         verdict(law.TOO_SMALL, claims),

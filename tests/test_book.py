@@ -320,6 +320,11 @@ def test_measurements_are_told_apart_in_few_words(where: list, labels: list[str]
     assert measured.labels(found) == labels
 
 
+def test_one_measurement_alone_was_made_somewhere_too():
+    found = [records.Found(record(data="glyphs, standardised"), "chapters/a/page")]
+    assert (measured.labels(found), measured.places(found)) == ([""], ["glyphs"])
+
+
 def test_claims_and_measurements_are_counted_apart():
     found = pages_with(
         coming_out(law.HOLDS, headline=True),
@@ -581,6 +586,7 @@ def small_book(tmp_path: Path) -> Path:
     write_notebook(
         folder / "chapters" / "a" / "page.ipynb",
         text_cell(f"# Page\n\n[![Open in Colab]({badge})](https://colab.research.google.com/)"),
+        text_cell("## In one minute"),
         declare("page.slug"),
         stored(
             coming_out(law.HOLDS, headline=True, diverged=[0, 2], amended="Twice the steps."),

@@ -416,6 +416,28 @@ def test_the_cheat_sheet_is_one_page_to_print(site: Path) -> None:
             assert all(f"{record['verdict']}, " in told for record in claims[claim]), claim
 
 
+def test_headline_claims_stand_on_their_pages_and_on_the_landing_page(site: Path) -> None:
+    told: list[str] = []
+    for path in sorted((ROOT / "chapters").rglob("*.ipynb")):
+        page = site / path.relative_to(ROOT).with_suffix(".html")
+        if not page.is_file():
+            continue  # a solution, or a copy that an editor left
+        records = stored_records(json.loads(path.read_text(encoding="utf-8")))
+        here = dict.fromkeys(record["sentence"] for record in records if record["headline"])
+        assert sentences(page, ".headline-strip > li > a") == list(here), page.name
+        told += here
+    assert told
+    assert sorted(sentences(site / "index.html", '.verdict-table th[scope="row"]')) == sorted(told)
+
+
+def sentences(page: Path, query: str) -> list[str]:
+    """The texts on a page, with the quotes that a keyboard has."""
+    soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+    quotes = str.maketrans("\N{RIGHT SINGLE QUOTATION MARK}\N{LEFT SINGLE QUOTATION MARK}", "''")
+    quotes |= str.maketrans("\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}", '""')
+    return [node.get_text().translate(quotes) for node in soup.select(query)]
+
+
 def test_search_finds_a_term(address: str, browser: Browser) -> None:
     with browser.new_page() as page:
         page.goto(f"{address}search.html?q={SEARCHED}")

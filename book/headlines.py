@@ -1,0 +1,235 @@
+"""The headline claims: a strip of them on each page that has some, and a table of them all.
+
+=====================  =========================================================================
+``{verdict-table}``    part; a row for each headline claim, a column for each scale. Without a
+                       part: all parts, folded up, below a line that counts the verdicts
+under *In one minute*  the page's headline claims, and the verdict of each of their measurements
+=====================  =========================================================================
+
+Both are made from the records at every build. The strip is put in while a page is read, so that
+the notebooks, which are read elsewhere as well, need nothing for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
+from sphinx.util.docutils import SphinxDirective
+from sphinx.writers.html5 import HTML5Translator
+
+from book.ledger import badge, cell, is_part, reference, warn
+from book.measured import headlines, places
+from book.records import Found
+from tricks_lib import law
+
+HEADING = "In one minute"
+MOST = 6  # headline claims on a page, by the law of evidence
+#: What the columns are called: the scales of the records, from small to large.
+COLUMNS = {"made": "Made data", "real": "Small real data", "full": "Full size"}
+
+
+class Tag(nodes.General, nodes.TextElement):
+    """An HTML element that docutils has no node for, such as a table cell with a scope.
+
+    A text element, because a link may stand in no other.
+    """
+
+
+def tag(name: str, *children: nodes.Node, css: str = "", **attributes: str) -> Tag:
+    """The element ``name`` around ``children``."""
+    return Tag("", "", *children, name=name, html=attributes, classes=css.split())
+
+
+def visit_tag(self: HTML5Translator, node: Tag) -> None:
+    """Open the element."""
+    self.body.append(self.starttag(node, node["name"], "", **node["html"]))
+
+
+def depart_tag(self: HTML5Translator, node: Tag) -> None:
+    """Close the element."""
+    self.body.append(f"</{node['name']}>\n")
+
+
+def number(count: int, thing: str) -> str:
+    """``1 claim``, ``2 claims``."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
+def part_name(part: str) -> str:
+    """A part as people write it: ``Data processing``."""
+    return part.replace("_", " ").capitalize()
+
+
+def verdict(found: Found, place: str) -> list[nodes.Node]:
+    """The verdict of one measurement, and on what it was measured."""
+    return [badge(found), nodes.Text(" "), nodes.inline("", f"({place})", classes=["measured-on"])]
+
+
+# --- the strip of a page ------------------------------------------------------------------------
+
+
+class Strip(SphinxTransform):
+    """Put the headline claims of a page below its heading *In one minute*."""
+
+    default_priority = 400
+
+    def apply(self, **kwargs: Any) -> None:
+        page = self.env.docname
+        claims = headlines(one for one in self.env.claims.values() if one.docname == page)
+        if not claims:
+            return
+        if len(claims) > MOST:
+            warn(f"the page has {len(claims)} headline claims; {MOST} are the most", page)
+        for title in self.document.findall(nodes.title):
+            if title.astext() == HEADING:
+                title.parent.insert(title.parent.index(title) + 1, strip(self.env, claims[:MOST]))
+                return
+        warn(f"the page has headline claims, but no heading {HEADING!r} to show them under", page)
+
+
+def strip(env: Any, claims: Sequence[Sequence[Found]]) -> Tag:
+    """Each claim as a link to its card, and behind it the verdict of each measurement."""
+    rows = []
+    for group in claims:
+        came_out = [
+            nodes.inline("", "", *verdict(one, place), nodes.Text(" "))
+            for one, place in zip(group, places(group), strict=True)
+        ]
+        link = reference(env, group[0], nodes.Text(group[0].sentence))
+        verdicts = nodes.inline("", "", *came_out, classes=["verdicts"])
+        rows.append(tag("li", link, nodes.Text(" "), verdicts))
+    # A list without bullets is no list to some screen readers unless its role says so.
+    return tag("ul", *rows, css="headline-strip", role="list", **{"aria-label": "Headline claims"})
+
+
+# --- the table ----------------------------------------------------------------------------------
+
+
+class VerdictTable(SphinxDirective):
+    """``{verdict-table}``: what is claimed, and what came out at each scale."""
+
+    option_spec = {"part": directives.unchanged_required}  # noqa: RUF012
+
+    def run(self) -> list[nodes.Node]:
+        part = self.options.get("part")
+        if part is not None and not is_part(self.env, part):
+            warn(f"verdict-table knows no part {part!r}", self.get_location())
+            return []
+        found = self.env.claims.values()
+        claims = headlines(one for one in found if part in (None, one.part))
+        if not claims:
+            return [nodes.paragraph(text="Nothing has been measured here yet.")]
+        if part is not None:
+            title = "The headline claims of this part. Each verdict leads to its numbers."
+            return [verdict_table(self.env, claims, title)]
+        parts = [list(group) for _, group in groupby(claims, key=lambda group: group[0].part)]
+        return [
+            nodes.paragraph("", f"{sizes(claims)}: ", *tally(claims), classes=["verdict-sums"]),
+            *[folded(self.env, group, is_open=group is parts[0]) for group in parts],
+        ]
+
+
+def folded(env: Any, claims: Sequence[Sequence[Found]], *, is_open: bool) -> Tag:
+    """The table of a part, which a click on the part's name and its verdicts opens."""
+    name = part_name(claims[0][0].part)
+    summary = tag(
+        "summary",
+        nodes.strong(text=name),
+        nodes.Text(f" {number(len(claims), 'claim')}: "),
+        *tally(claims),
+    )
+    opened = {"open": "open"} if is_open else {}
+    table = verdict_table(env, claims, f"{name}: the headline claims", "visually-hidden")
+    return tag("details", summary, table, css="verdict-part", **opened)
+
+
+def sizes(claims: Sequence[Sequence[Found]]) -> str:
+    """How many claims there are, and how many measurements of them."""
+    measured = number(sum(map(len, claims)), "measurement")
+    return f"{number(len(claims), 'headline claim')}, {measured}"
+
+
+def tally(claims: Sequence[Sequence[Found]]) -> list[nodes.Node]:
+    """How often each verdict came out, for those that did."""
+    found = [one for group in claims for one in group]
+    made: list[nodes.Node] = []
+    for name in law.VERDICTS:
+        alike = [one for one in found if one.verdict == name]
+        if alike:
+            words = f"{name} {len(alike)}"
+            made += [
+                nodes.inline("", words, classes=["verdict", alike[0].css]),
+                nodes.Text(" "),
+            ]
+    return made
+
+
+def verdict_table(
+    env: Any, claims: Sequence[Sequence[Found]], title: str, title_css: str = ""
+) -> Tag:
+    """A row for each claim, below the name of its page; a column for each scale."""
+    heads = [tag("th", nodes.Text(name), scope="col") for name in ("Claim", *COLUMNS.values())]
+    bodies = [
+        tag("tbody", page_row(env, page), *[claim_row(env, group) for group in groups])
+        for page, groups in groupby(claims, key=lambda group: group[0].docname)
+    ]
+    return tag(
+        "table",
+        tag("caption", nodes.Text(title), css=title_css),
+        tag("thead", tag("tr", *heads)),
+        *bodies,
+        css="verdict-table",
+    )
+
+
+def page_row(env: Any, page: str) -> Tag:
+    """A row with the title of a page, as a link to it; Sphinx fills in the title."""
+    link = pending_xref(
+        "",
+        nodes.inline(),
+        refdomain="std",
+        reftype="doc",
+        reftarget=f"/{page}",
+        refdoc=env.docname,
+        refexplicit=False,
+        refwarn=True,
+    )
+    head = tag("th", link, scope="rowgroup", colspan=str(1 + len(COLUMNS)))
+    return tag("tr", head, css="page-row")
+
+
+def claim_row(env: Any, measured: Sequence[Found]) -> Tag:
+    """The sentence, then what was measured at each scale."""
+    cells = []
+    for scale, name in COLUMNS.items():
+        lines = [
+            cell(reference(env, one, *verdict(one, place)))
+            for one, place in zip(measured, places(measured), strict=True)
+            if one.scale == scale
+        ]
+        # On a phone the cells stand below one another, and each says what it is.
+        cells.append(tag("td", *(lines or not_measured()), **{"data-scale": name}))
+    return tag("tr", tag("th", nodes.Text(measured[0].sentence), scope="row"), *cells)
+
+
+def not_measured() -> list[nodes.Node]:
+    """A dash, and the words for those who cannot see it."""
+    return [
+        tag("span", nodes.Text("\N{EN DASH}"), **{"aria-hidden": "true"}),
+        nodes.inline("", "not measured", classes=["visually-hidden"]),
+    ]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register all of the above with Sphinx."""
+    app.add_node(Tag, html=(visit_tag, depart_tag))
+    app.add_directive("verdict-table", VerdictTable)
+    app.add_transform(Strip)
+    return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

@@ -1,0 +1,220 @@
+"""The headline claims: the strip of a page and the table of verdicts, in a small book, built."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from bs4 import BeautifulSoup, Tag
+
+from book import headlines
+from tests.page_rules import MAX_HEADLINES
+from tests.test_book import ROOT, build, coming_out, stored, text_cell, write_notebook
+from tricks_lib import law
+
+MINUTE = "## In one minute"
+NO_HEADLINE = "It supports the others."
+# What the pages of the small book claim: sentence, then where it was measured and what came out.
+PAYS = {
+    "sentence": "It pays.",
+    "made": (law.HOLDS, "holds (glyphs)"),
+    "full": (law.UNDECIDED, "undecided (MNIST)"),
+}
+COSTS = {"sentence": "It costs.", "real": (law.OPPOSITE, "opposite (digits)")}
+DATA = {"made": "glyphs", "real": "digits", "full": "MNIST"}
+
+
+def measurements(name: str, claim: dict, **changes: object) -> list[dict]:
+    """The cells that store a headline claim, one for each scale at which it was measured."""
+    return [
+        stored(
+            coming_out(
+                claim[scale][0],
+                id=name,
+                sentence=claim["sentence"],
+                headline=True,
+                scale=scale,
+                data=DATA[scale],
+                **changes,
+            )
+        )
+        for scale in DATA
+        if scale in claim
+    ]
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    """A book of two parts, a page each, with the settings of the real one."""
+    for name in ("_config.yml", "references.bib"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("static", "vendor"):
+        shutil.copytree(ROOT / "book" / name, tmp_path / "book" / name)
+    (tmp_path / "index.md").write_text("# Small\n\n```{verdict-table}\n```\n", encoding="utf-8")
+    (tmp_path / "chapters").mkdir()
+    (tmp_path / "chapters" / "part.md").write_text(
+        "# Part\n\n```{verdict-table}\n:part: to_do\n```\n", encoding="utf-8"
+    )
+    (tmp_path / "chapters" / "bibliography.md").write_text(
+        "# Bibliography\n\n```{bibliography}\n:all:\n```\n", encoding="utf-8"
+    )
+    write_notebook(
+        tmp_path / "chapters" / "to_do" / "page.ipynb",
+        text_cell("# The page"),
+        text_cell(f"{MINUTE}\n\nDo it."),
+        *measurements("page.pays", PAYS),
+        stored(coming_out(law.HOLDS, id="page.support", sentence=NO_HEADLINE)),
+    )
+    write_notebook(
+        tmp_path / "chapters" / "more" / "plain.ipynb",
+        text_cell("# A plain page"),
+        text_cell(f"{MINUTE}\n\nRead on."),
+        stored(coming_out(law.HOLDS, id="plain.x", sentence="It also supports.")),
+    )
+    contents(tmp_path, "chapters/to_do/page", "chapters/more/plain")
+    return tmp_path
+
+
+def contents(book: Path, *pages: str) -> None:
+    """Write the table of contents."""
+    files = [{"file": name} for name in (*pages, "chapters/part", "chapters/bibliography")]
+    toc = {"format": "jb-book", "root": "index", "chapters": files}
+    (book / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
+
+
+def built(book: Path) -> None:
+    done = build(book)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def page_of(book: Path, name: str) -> Tag:
+    """The article of a built page."""
+    path = book / "_build" / "html" / f"{name}.html"
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser").select_one("article")
+
+
+def words(node: Tag) -> str:
+    return " ".join(node.get_text(" ").split())
+
+
+def rows_of(table: Tag) -> dict[str, dict[str, str]]:
+    """What stands in each column of each claim's row, by the claim's sentence."""
+    heads = [words(head) for head in table.select("thead th")]
+    found = {}
+    for row in table.select('tr:has(> th[scope="row"])'):
+        cells = dict(
+            zip(heads, map(words, row.find_all(["th", "td"], recursive=False)), strict=True)
+        )
+        sentence = cells.pop("Claim")
+        assert sentence not in found, "a sentence stands in the table twice"
+        found[sentence] = cells
+    return found
+
+
+def expected(claim: dict) -> dict[str, str]:
+    """The row of a claim."""
+    dash = "\N{EN DASH} not measured"
+    return {name: claim.get(scale, ("", dash))[1] for scale, name in headlines.COLUMNS.items()}
+
+
+def test_each_scale_of_the_law_has_a_column() -> None:
+    assert set(headlines.COLUMNS) == {size for _, size in law.SCALES}
+
+
+def test_a_strip_has_room_for_all_that_a_page_may_have() -> None:
+    assert headlines.MOST == MAX_HEADLINES
+
+
+@pytest.mark.site
+def test_headline_claims_stand_on_their_page_and_in_the_table(book: Path) -> None:
+    built(book)
+
+    page = page_of(book, "chapters/to_do/page")
+    (strip,) = page.select("ul.headline-strip")
+    assert strip["aria-label"] == "Headline claims" and strip["role"] == "list"
+    assert strip.find_previous_sibling().get_text().startswith("In one minute")
+    assert words(strip.find_next_sibling()) == "Do it."
+    (item,) = strip.select("li")
+    assert words(item) == "It pays. holds (glyphs) undecided (MNIST)"
+    assert item.a["href"] == "#claim-page-pays-on-glyphs"
+    assert page.find(id=item.a["href"][1:]) is not None
+    assert page_of(book, "chapters/more/plain").select(".headline-strip") == []
+
+    index = page_of(book, "index")
+    assert words(index.select_one(".verdict-sums")) == (
+        "1 headline claim, 2 measurements: holds 1 undecided 1"
+    )
+    (part,) = index.select("details.verdict-part")  # no headline claim, no part
+    assert part.has_attr("open") and words(part.summary) == "To do 1 claim: holds 1 undecided 1"
+    table = part.table
+    assert words(table.caption) == "To do: the headline claims"
+    assert [words(head) for head in table.select('th[scope="rowgroup"]')] == ["The page"]
+    assert {head["scope"] for head in table.select("thead th")} == {"col"}
+    assert rows_of(table) == {"It pays.": expected(PAYS)}
+    links = [link["href"] for link in table.select("td a")]
+    assert links == [
+        "chapters/to_do/page.html#claim-page-pays-on-glyphs",
+        "chapters/to_do/page.html#claim-page-pays-on-mnist",
+    ]
+    (dash,) = table.select('td > [aria-hidden="true"]')
+    assert words(dash.find_next_sibling(class_="visually-hidden")) == "not measured"
+
+    # Another page, in another part, and a claim that is measured twice at one scale.
+    write_notebook(
+        book / "chapters" / "more" / "new.ipynb",
+        text_cell("# A new page"),
+        text_cell(f"{MINUTE}\n\nLeave it."),
+        *measurements("new.costs", COSTS),
+        *measurements("new.costs", COSTS, at="900 steps"),
+    )
+    contents(book, "chapters/to_do/page", "chapters/more/plain", "chapters/more/new")
+    built(book)
+    index = page_of(book, "index")
+    assert words(index.select_one(".verdict-sums")) == (
+        "2 headline claims, 4 measurements: holds 1 opposite 2 undecided 1"
+    )
+    first, second = index.select("details.verdict-part")
+    assert first.has_attr("open") and not second.has_attr("open")
+    assert rows_of(first.table) == {"It pays.": expected(PAYS)}
+    twice = "opposite (digits) opposite (digits, 900 steps)"
+    assert rows_of(second.table) == {
+        "It costs.": expected({**COSTS, "real": (law.OPPOSITE, twice)})
+    }
+    part = page_of(book, "chapters/part")
+    assert part.select("details") == [] and part.select(".verdict-sums") == []
+    assert rows_of(part.table) == {"It pays.": expected(PAYS)}
+
+
+@pytest.mark.site
+def test_what_cannot_be_shown_fails_the_build(book: Path) -> None:
+    with (book / "index.md").open("a", encoding="utf-8") as index:
+        index.write("\n```{verdict-table}\n:part: nowhere\n```\n")
+    write_notebook(
+        book / "chapters" / "to_do" / "page.ipynb",
+        text_cell("# The page\n\n## In two minutes"),
+        *measurements("page.pays", PAYS),
+    )
+    many = [
+        cell
+        for number in range(headlines.MOST + 1)
+        for cell in measurements(
+            f"plain.n{number}", {**COSTS, "sentence": f"It costs {number} times."}
+        )
+    ]
+    write_notebook(
+        book / "chapters" / "more" / "plain.ipynb",
+        text_cell("# A plain page"),
+        text_cell(MINUTE),
+        *many,
+    )
+    done = build(book)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    for message in (
+        "index.md:6: WARNING: verdict-table knows no part 'nowhere'",
+        "page.ipynb: WARNING: the page has headline claims, but no heading 'In one minute'",
+        "plain.ipynb: WARNING: the page has 7 headline claims; 6 are the most",
+    ):
+        assert message in said, f"{message!r} is not in:\n{said}"

@@ -2,11 +2,11 @@
 
 =====================================  ==========================================================
 ``{claims-ledger}``  part, kind        the full table: who says it, effect, interval, verdict
-``{claims-list}``    part              claim and verdicts only, for the first page of a part
 ``{claims-plot}``    part, compact     a forest plot
 ``{margins}``                          the table of smallest effects that matter
 ``{claim}`id```                        a link to a claim's first card, with all of its verdicts
 ``{claim-count}`holds```               a number: claims, measurements, holds, undecided, pages ...
+``{placebos}`p```                      one p-value for all placebos together
 inline code with a claim's id          the same link, in notebooks as well
 =====================================  ==========================================================
 
@@ -35,7 +35,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from book import forest, prose
-from book.measured import COUNTS, by_claim, counts, labels
+from book.measured import COUNTS, by_claim, counts, labels, placebos_together
 from book.records import ID, Found, collect, format_value, unit
 from tricks_lib import law
 
@@ -278,21 +278,6 @@ class Ledger(ClaimsDirective):
         return who
 
 
-class ClaimsList(ClaimsDirective):
-    """``{claims-list}``: what a part claims, and what came of it."""
-
-    def show(self, claims: list[Found]) -> list[nodes.Node]:
-        rows = [
-            [
-                [cell(reference(self.env, group[0], nodes.Text(group[0].sentence)))],
-                [cell(nodes.Text(group[0].page.replace("_", " ")))],
-                [cell(*badges(group))],
-            ]
-            for group in by_claim(claims)
-        ]
-        return [table(["Claim", "Page", "Verdict"], rows, "ledger-list")]
-
-
 class Margins(SphinxDirective):
     """``{margins}``: the smallest effects that matter, in the order in which they are looked up."""
 
@@ -378,6 +363,13 @@ class CountRole(SphinxRole):
         return [nodes.Text(str(counts(here)[what]))], []
 
 
+class PlacebosRole(SphinxRole):
+    """``{placebos}`p```: one p-value for all placebos of the book together."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        return [nodes.Text(f"{placebos_together(self.env.claims.values()):.2g}")], []
+
+
 class Prose(SphinxTransform):
     """Turn claim ids in inline code into links, and keep pages free of the network."""
 
@@ -431,10 +423,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-get-outdated", read_records)
     app.connect("html-page-context", link_margins)
     app.add_directive("claims-ledger", Ledger)
-    app.add_directive("claims-list", ClaimsList)
     app.add_directive("claims-plot", ClaimsPlot)
     app.add_directive("margins", Margins)
     app.add_role("claim", ClaimRole())
     app.add_role("claim-count", CountRole())
+    app.add_role("placebos", PlacebosRole())
     app.add_transform(Prose)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

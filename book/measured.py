@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from scipy import stats
+
 from book.records import Found
 from tricks_lib import law
 
@@ -68,6 +70,17 @@ def places(measured: Sequence[Found]) -> list[str]:
 def expected(found: Iterable[Found]) -> law.Expected:
     """How many of the decided verdicts must be expected to be wrong (Benjamini & Hochberg 1995)."""
     return law.expected_wrong([p for one in found if (p := one.p_value) is not None])
+
+
+def placebos_together(found: Iterable[Found]) -> float:
+    """One p-value for all placebos, by Fisher's method: small when they differ from nothing.
+
+    Each placebo's own is that of a t-test against zero. A control is left out: what it switches
+    off may do a little. Of no placebo at all it is 1.
+    """
+    placebos = [one.record["differences"] for one in found if one.kind == "placebo"]
+    each = [stats.ttest_1samp(differences, 0.0).pvalue for differences in placebos]
+    return float(stats.combine_pvalues(each, method="fisher").pvalue) if each else 1.0
 
 
 def counts(found: Iterable[Found]) -> dict[str, int]:

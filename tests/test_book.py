@@ -350,6 +350,26 @@ def test_claims_and_measurements_are_counted_apart():
     }
 
 
+def test_the_placebos_are_judged_together():
+    honest, biased, claim = (record(kind="placebo") for _ in range(3))
+    honest["differences"] = [0.01, -0.012, 0.004, -0.003, 0.0]
+    biased["differences"] = [0.01, 0.012, 0.011, 0.013, 0.012]
+    claim |= {"kind": "claim", "differences": biased["differences"]}
+
+    def together(*found: dict) -> float:
+        return measured.placebos_together(records.Found(one, "chapters/a/page") for one in found)
+
+    assert together(honest, claim) > 0.5
+    assert together(honest, biased, claim) < 0.001
+    assert together(claim) == 1
+
+
+def test_no_fault_shows_in_the_placebos_of_the_book():
+    notebooks = {path.stem: path for path in (ROOT / "chapters").glob("*/*.ipynb")}
+    found, _ = records.collect(notebooks, ())
+    assert measured.placebos_together(found.values()) > 0.01
+
+
 def test_the_verdicts_to_be_expected_wrong_follow_benjamini_and_hochberg():
     """The largest p-value among n decided verdicts: n times it are expected to be wrong."""
     sure = [coming_out(law.HOLDS, id=f"page.c{number}") for number in range(99)]
@@ -577,8 +597,8 @@ def small_book(tmp_path: Path) -> Path:
         "# Small\n\n{claim-count}`claims` claims, {claim-count}`measurements` measurements, "
         "{claim-count}`undecided a` undecided; of {claim-count}`decided` decided about "
         "{claim-count}`expected-wrong` may be wrong.\n\n"
-        "{claim}`page.slug` and `page.slug`.\n\n```{claims-plot}\n:compact:\n```\n\n"
-        "```{claims-list}\n:part: a\n```\n\n```{claims-ledger}\n```\n\n"
+        "{placebos}`p`. {claim}`page.slug` and `page.slug`.\n\n```{claims-plot}\n:compact:\n```\n\n"
+        "```{claims-ledger}\n:part: a\n```\n\n"
         "```{margins}\n```\n",
         encoding="utf-8",
     )
@@ -623,13 +643,13 @@ def test_the_ledger_is_made_from_the_records(small_book: Path):
     assert done.returncode == 0, done.stdout + done.stderr
     page = (small_book / "_build/html/index.html").read_text(encoding="utf-8")
     link = 'href="chapters/a/page.html#claim-page-slug-on-glyphs"'
-    assert page.count(link) == 5  # the role, the inline code, the list, the table: twice
+    assert page.count(link) == 4  # the role, the inline code, the table: twice
     other = 'href="chapters/a/page.html#claim-page-slug-on-mnist-900-steps"'
     assert page.count(other) == 1  # its row of the table
     text = " ".join(re.sub(r"<[^>]+>", "", page).split())
     assert "1 claims, 2 measurements, 1 undecided; of 1 decided about 1 may be wrong." in text
     assert text.count("page.slug holds (glyphs) \N{MIDDLE DOT} undecided (MNIST)") == 2
-    assert text.count("It pays.") == 2  # once in the list, once in the table
+    assert text.count("It pays.") == 1
     assert page.count('rowspan="2"') == 2
     for words in (
         "Effect and 99 % interval",

@@ -96,6 +96,12 @@ def test_the_expected_number_of_wrong_verdicts():
     assert found.wrong == pytest.approx(0.5), "the worst p-value, times how many were judged"
 
 
+def test_no_row_of_the_table_is_hidden_by_one_above_it():
+    for row in law.MARGINS:
+        metric, data = row.metric.replace("*", "x"), row.data.replace("*", "x")
+        assert law.margin(metric, data) == row
+
+
 def test_the_table_of_margins():
     assert law.margin("test_accuracy", "glyphs").value == 0.02
     assert law.margin("test_accuracy", "MNIST").value == 0.002

@@ -209,8 +209,8 @@ def transformer(
         dropout: the share dropped of what each sublayer adds.
 
     Returns:
-        A network from (batch, length) of int64 to logits (batch, tokens, length): those at a place
-        are for the token after it, and know nothing of it.
+        A network from ``(batch, length)`` of int64 to logits ``(batch, tokens, length)``. Those at
+        a place are for the token after it, and know nothing of it.
 
     Raises:
         ValueError: ``width`` is no multiple of ``heads``, or an unknown norm.

@@ -637,6 +637,16 @@ def build(folder: Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
 
 
+def fails(folder: Path, *messages: str) -> str:
+    """The build of the book in ``folder`` fails and says all of this; gives back what it said."""
+    done = build(folder)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    for message in messages:
+        assert message in said, f"{message!r} is not in:\n{said}"
+    return said
+
+
 @pytest.mark.site
 def test_the_ledger_is_made_from_the_records(small_book: Path):
     done = build(small_book)
@@ -693,10 +703,8 @@ def test_what_does_not_fit_together_fails_the_build(small_book: Path):
     write_notebook(chapters / "_solutions" / "secret.ipynb", text_cell("# Secret"))
     with (small_book / "index.md").open("a", encoding="utf-8") as index:
         index.write("\n{claim}`page.nowhere` and {claim-count}`many`.\n")
-    done = build(small_book)
-    said = done.stdout + done.stderr
-    assert done.returncode != 0
-    for message in (
+    said = fails(
+        small_book,
         "'page.missing', but no record",
         "the claim id 'page.nowhere'",
         "page.lost is declared",
@@ -707,8 +715,7 @@ def test_what_does_not_fit_together_fails_the_build(small_book: Path):
         "chapters/a/orphan.ipynb is not in the table of contents",
         "claim-count knows",
         "https://example.org/chart.png would be loaded from the network",
-    ):
-        assert message in said, f"{message!r} is not in:\n{said}"
+    )
     assert "secret.ipynb" not in said
 
 

@@ -588,7 +588,7 @@ def small_book(tmp_path: Path) -> Path:
     folder.mkdir()
     for name in ("_config.yml", "references.bib"):
         shutil.copy(ROOT / name, folder)
-    for name in ("static", "vendor"):
+    for name in ("static", "templates", "vendor"):
         shutil.copytree(ROOT / "book" / name, folder / "book" / name)
     toc = {"format": "jb-book", "root": "index", "chapters": [{"file": "chapters/a/page"}]}
     toc["chapters"].append({"file": "chapters/bibliography"})
@@ -645,6 +645,13 @@ def fails(folder: Path, *messages: str) -> str:
     for message in messages:
         assert message in said, f"{message!r} is not in:\n{said}"
     return said
+
+
+@pytest.mark.site
+def test_a_formula_that_nobody_can_draw_fails(small_book: Path):
+    page = small_book / "index.md"
+    page.write_text(page.read_text(encoding="utf-8") + "\nA half, $\\frac{1}$.\n", encoding="utf-8")
+    fails(small_book, "KaTeX parse error", r"\frac{1}")
 
 
 @pytest.mark.site
@@ -746,8 +753,8 @@ def test_pages_show_stored_outputs_and_draw_equations_without_a_network():
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     assert config["execute"]["execute_notebooks"] == "off"
     sphinx = config["sphinx"]["config"]
-    assert (ROOT / "book" / "vendor" / sphinx["mathjax_path"]).is_file()
-    assert (ROOT / "book" / "vendor" / "mathjax" / "LICENSE").is_file()
+    for file in ("katex.min.js", "katex.min.css", "LICENSE"):
+        assert (ROOT / "book" / "vendor" / "katex" / file).is_file()
     assert sphinx["html_theme_options"]["navbar_persistent"] == []
 
 

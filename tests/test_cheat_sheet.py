@@ -181,7 +181,7 @@ def book(tmp_path: Path) -> Path:
     """A book of one claim and a cheat sheet, with the settings of the real one."""
     for name in ("_config.yml", "references.bib"):
         shutil.copy(ROOT / name, tmp_path)
-    for name in ("static", "vendor"):
+    for name in ("static", "templates", "vendor"):
         shutil.copytree(ROOT / "book" / name, tmp_path / "book" / name)
     pages = [{"file": f"chapters/{name}"} for name in ("sheet", "a/page", "bibliography")]
     toc = {"format": "jb-book", "root": "index", "chapters": pages}

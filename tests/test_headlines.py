@@ -50,7 +50,7 @@ def book(tmp_path: Path) -> Path:
     """A book of two parts, a page each, with the settings of the real one."""
     for name in ("_config.yml", "references.bib"):
         shutil.copy(ROOT / name, tmp_path)
-    for name in ("static", "vendor"):
+    for name in ("static", "templates", "vendor"):
         shutil.copytree(ROOT / "book" / name, tmp_path / "book" / name)
     (tmp_path / "index.md").write_text("# Small\n\n```{verdict-table}\n```\n", encoding="utf-8")
     (tmp_path / "chapters").mkdir()

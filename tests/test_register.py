@@ -403,7 +403,7 @@ def small_book(folder: Path) -> None:
     """A book of one page with the claim ``page.slug``, and a page of the register."""
     for name in ("_config.yml", "references.bib"):
         shutil.copy(ROOT / name, folder)
-    for name in ("static", "vendor"):
+    for name in ("static", "templates", "vendor"):
         shutil.copytree(ROOT / "book" / name, folder / "book" / name)
     pages = ("chapters/a/page", "chapters/reference/register", "chapters/bibliography")
     toc = {"format": "jb-book", "root": "index", "chapters": [{"file": one} for one in pages]}

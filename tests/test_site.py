@@ -9,6 +9,7 @@ skipped test into a failed one.
 from __future__ import annotations
 
 import contextlib
+import gzip
 import html
 import http.server
 import json
@@ -57,7 +58,38 @@ FLAGS = (
 )
 WINDOW = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
-SEARCHED = "batch"
+# What a reader in trouble types, and the page that should come first.
+QUESTIONS = {
+    "loss is nan": "bug_clinic",
+    "loss not decreasing": "bug_clinic",
+    "learning rate finder": "learning_rate",
+    "warmup": "learning_rate",
+    "batch size": "learning_rate",
+    "freeze layers": "transfer_learning",
+    "pretrained imagenet model": "transfer_learning",
+    "which optimizer should I use": "optimizers",
+    "momentum": "optimizers",
+    "vanishing gradients": "initialization",
+    "exploding gradients": "defaults_that_travel",
+    "mixed precision": "defaults_that_travel",
+    "validation loss goes up": "overfitting",
+    "how much dropout": "dropout",
+    "AdamW": "weight_decay",
+    "label smoothing": "weight_decay",
+    "early stopping patience": "early_stopping",
+    "standardize features": "normalization",
+    "batchnorm with small batches": "batch_norm",
+    "not enough images": "augmentation",
+    "grid search or random search": "hyperparameter_search",
+    "overfit a single batch": "sanity_checks",
+    "how many seeds do I need": "evidence",
+    "use my own dataset": "own_data",
+    "grade homework": "teach",
+}
+# What a page may weigh when it is opened, in bytes, packed as servers pack it.
+FIRST_VIEW = 300_000
+FULL_OF_PICTURES = {"chapters/data_processing/augmentation.html": 600_000}
+PACKED = (".html", ".css", ".js", ".svg", ".json")
 # GitHub Pages serves the book under the repository's name, and so do we.
 PREFIX = "/" + CONFIG["repository"]["url"].rsplit("/", 1)[1] + "/"
 
@@ -146,6 +178,7 @@ class Visit:
     """What was seen on one page."""
 
     requests: list[str] = field(default_factory=list)
+    at_once: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
@@ -154,18 +187,17 @@ class Visit:
 
 
 FACTS = r"""async () => {
-  if (window.MathJax?.startup?.promise) await window.MathJax.startup.promise;
   await document.fonts.ready;
   const all = (query) => [...document.querySelectorAll(query)];
   const text = document.querySelector('main, body').cloneNode(true);
-  text.querySelectorAll('pre, code, script, style, mjx-container').forEach((node) => node.remove());
+  text.querySelectorAll('pre, code, script, style, .katex').forEach((node) => node.remove());
   return {
     math: all('.math').length,
-    drawn: all('.math mjx-container').length,
+    drawn: all('.math .katex').length,
     raw: (text.textContent.match(/\$\$[^$]{0,40}|\\[(\[][^)\]]{0,40}|\\begin\{\w+\}/g) || []),
-    cut: all('main .math mjx-container').filter((node) => {
+    cut: all('main .math .katex').filter((node) => {
       const column = node.closest('div.math') || node.closest('p, li, td, th, dd, figcaption');
-      const formula = node.querySelector('mjx-math');
+      const formula = node.querySelector('.katex-html');
       return column && formula.getBoundingClientRect().width > column.clientWidth + 1;
     }).map((node) => node.closest('.math').id || node.parentNode.textContent.slice(0, 60)),
     blocks: all('main .highlight pre').length,
@@ -174,8 +206,11 @@ FACTS = r"""async () => {
       && !node.querySelector('button.copybtn')).map((node) => node.textContent.slice(0, 60)),
     images: all('img').map((node) => ({
       src: node.getAttribute('src'), alt: node.getAttribute('alt'),
+      sized: !!(node.getAttribute('width') || node.style.width || /svg$/.test(node.src)),
       article: !!node.closest('article'),
       drawn: !node.complete || node.naturalWidth > 0 || node.loading === 'lazy'})),
+    icons: all('i[class*="fa-"]').filter((node) =>
+      getComputedStyle(node, '::before').content === 'none').map((node) => node.className),
     badges: all('main a[href^="https://colab.research.google.com/github/"] img')
       .filter((node) => node.getBoundingClientRect().width > 0).length,
     links: all('a[href]').map((node) => node.href),
@@ -215,6 +250,7 @@ def look_at(page: Page, url: str, *, axe: bool = True) -> Visit:
     page.on("pageerror", lambda error: visit.errors.append(str(error)))
     page.set_viewport_size(WINDOW)
     page.goto(url, wait_until="load")
+    visit.at_once = list(visit.requests)
     visit.facts = page.evaluate(FACTS)
     page.add_style_tag(content="* { transition: none !important; animation: none !important }")
     if axe:
@@ -316,7 +352,7 @@ def left_over(page: str) -> list[str]:
     soup = BeautifulSoup(page, "html.parser")
     for hidden in soup(["pre", "code", "script", "style", "template", "head"]):
         hidden.decompose()
-    for drawn in soup.select(".math, mjx-container"):
+    for drawn in soup.select(".math, .katex"):
         drawn.decompose()
     return re.findall(r"\${1,2}[^$\n]{1,80}\${1,2}|\\[A-Za-z]+|\\[(\[]", soup.get_text())
 
@@ -349,8 +385,8 @@ def test_left_over_tex_is_seen(page: str, left: list[str]) -> None:
 
 @pytest.mark.parametrize(("width", "cut"), [(200, ["wide"]), (600, [])])
 def test_a_cut_equation_is_seen(browser: Browser, width: int, cut: list[str]) -> None:
-    formula = "<mjx-math style='display: inline-block; width: 400px; height: 9px'></mjx-math>"
-    formula = f"<mjx-container>{formula}</mjx-container>"
+    formula = "<span style='display: inline-block; width: 400px; height: 9px'></span>"
+    formula = f"<span class='katex'><span class='katex-html'>{formula}</span></span>"
     column = f"<div class='math' id='wide' style='overflow: auto; width: {width}px'>{formula}</div>"
     with browser.new_page(viewport=WINDOW) as page:
         page.set_content(f"<title>t</title><main><article>{column}</article></main>")
@@ -363,6 +399,41 @@ def test_images_are_drawn_and_described(visits: dict[str, Visit]) -> None:
             assert image["alt"] is not None, f"{name}: {image['src']} has no alt text"
             assert image["alt"] or not image["article"], f"{name}: {image['src']} is undescribed"
             assert image["drawn"], f"{name}: {image['src']} is not drawn"
+            assert image["sized"], f"{name}: {image['src']} has no size: the text below it jumps"
+
+
+def test_icons_are_drawn(visits: dict[str, Visit]) -> None:
+    nothing([f"{name}: {icon}" for name, visit in visits.items() for icon in visit.facts["icons"]])
+
+
+def test_pages_are_light(visits: dict[str, Visit], site: Path, address: str) -> None:
+    lines = []
+    for name, visit in visits.items():
+        paths = {unquote(urlsplit(url).path).removeprefix(PREFIX) for url in visit.at_once}
+        files = [site / path for path in sorted(paths) if (site / path).is_file()]
+        assert site / name in files
+        weights = {file.name: weight(file) for file in files}
+        if (total := sum(weights.values())) > FULL_OF_PICTURES.get(name, FIRST_VIEW):
+            heaviest = sorted(weights, key=weights.__getitem__)[:-4:-1]
+            lines.append(f"{name}: {total // 1000} KB, most of it {', '.join(heaviest)}")
+    nothing(lines)
+
+
+def weight(file: Path) -> int:
+    """The bytes that are sent for a file."""
+    content = file.read_bytes()
+    return len(gzip.compress(content)) if file.suffix in PACKED else len(content)
+
+
+def test_a_page_reads_without_javascript(address: str, browser: Browser) -> None:
+    with browser.new_context(java_script_enabled=False, color_scheme="dark") as context:
+        page = context.new_page()
+        page.goto(f"{address}chapters/parameter_tuning/optimizers.html")
+        assert page.locator("main .math .katex-html").first.is_visible()
+        assert page.locator("main .highlight").first.is_visible()
+        assert page.get_by_role("link", name="Dropout", exact=True).first.is_visible()
+        # The colours of code are those of a theme, which a script chooses; without it, the light one.
+        assert page.locator("html").get_attribute("data-theme") == "light"
 
 
 def test_code_can_be_copied(visits: dict[str, Visit]) -> None:
@@ -438,12 +509,34 @@ def sentences(page: Path, query: str) -> list[str]:
     return [node.get_text().translate(quotes) for node in soup.select(query)]
 
 
-def test_search_finds_a_term(address: str, browser: Browser) -> None:
+def test_search_answers_a_reader_in_trouble(address: str, browser: Browser) -> None:
     with browser.new_page() as page:
-        page.goto(f"{address}search.html?q={SEARCHED}")
-        page.wait_for_selector("#search-results li a", timeout=20_000)
-        found = page.locator("#search-results li a").all_inner_texts()
-    assert found
+        page.goto(f"{address}search.html")
+        first = {question: first_result(page, question) for question in QUESTIONS}
+    assert all(found.startswith(address) for found in first.values())
+    wrong = {q: f for q, f in first.items() if f"/{QUESTIONS[q]}.html" not in f}
+    assert len(wrong) <= len(QUESTIONS) // 10, wrong
+
+
+def first_result(page: Page, question: str) -> str:
+    """The address of what the search lists first."""
+    page.locator(".book-search input[name=q]").fill(question)
+    page.get_by_text(f"for “{question}”").wait_for()
+    return page.locator("#search-results a").first.evaluate("link => link.href")
+
+
+def test_search_says_when_it_finds_nothing(address: str, browser: Browser) -> None:
+    with browser.new_page() as page:
+        page.goto(f"{address}search.html?q=zyzzyva")
+        page.get_by_text("Nothing for “zyzzyva”").wait_for()
+
+
+def test_answers_lead_somewhere(site: Path) -> None:
+    answers = json.loads((ROOT / "book" / "static" / "answers.json").read_text(encoding="utf-8"))
+    for answer in answers:
+        page, _, place = answer["page"].partition("#")
+        text = (site / page).read_text(encoding="utf-8")
+        assert not place or f'id="{place}"' in text, answer["page"]
 
 
 def test_a_missing_page_says_so(address: str, browser: Browser) -> None:

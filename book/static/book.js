@@ -1,4 +1,4 @@
-// Small mends of the theme: names and roles for screen readers, and a search that works from a file.
+// Small mends of the theme: names and roles for screen readers.
 document.addEventListener("DOMContentLoaded", () => {
   for (const summary of document.querySelectorAll("summary")) {
     if (summary.textContent.trim() || summary.hasAttribute("aria-label")) continue;
@@ -13,8 +13,3 @@ document.addEventListener("DOMContentLoaded", () => {
     entry.setAttribute("role", "listitem");
   }
 });
-
-// A page opened with a double click may not read its neighbours: the search then lists titles only.
-if (window.location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined") {
-  DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
-}

@@ -1,0 +1,66 @@
+"""The search of the site: an index that Pagefind makes of the built pages.
+
+It takes the place of Sphinx's, whose index every page would load. The search page asks it, and
+``static/answers.json``, which leads from words that readers use to the place that answers them.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+
+SCRIPTS = ("searchtools.js", "language_data.js", "searchindex.js")
+NAMES = "|".join(map(re.escape, SCRIPTS))
+SCRIPT = re.compile(rf'\s*<script src="[^"]*\b(?:{NAMES})[^>]*></script>')
+# Formulas, code and numbers under figures would fill the excerpts.
+LEFT_OUT = (".math", ".highlight", ".headerlink", ".claim-conditions", ".claim-numbers")
+PAGES = ("index.html", "chapters/**/*.html")
+# Sphinx names a section, Pagefind a heading.
+NAMED = re.compile(r'<section id="([^"]+)">((?:\s*<span[^>]*></span>)*\s*<h[1-6])')
+
+
+def index(site: Path) -> None:
+    """Make the index of a built book in ``site``, and take Sphinx's own out of its pages.
+
+    Raises:
+        ExtensionError: Pagefind failed; the message is its own.
+    """
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        if (lighter := SCRIPT.sub("", text)) != text:
+            page.write_text(lighter, encoding="utf-8", newline="\n")
+    for script in (site / "searchindex.js", *(site / "_static" / name for name in SCRIPTS)):
+        script.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pagefind", "--root-selector", "article"]
+    for selector in LEFT_OUT:
+        command += ["--exclude-selectors", selector]
+    with tempfile.TemporaryDirectory() as copy:
+        for page in (found for pattern in PAGES for found in site.glob(pattern)):
+            text = page.read_text(encoding="utf-8")
+            target = Path(copy) / page.relative_to(site)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(NAMED.sub(r'<section>\2 id="\1"', text), encoding="utf-8")
+        command += ["--site", copy, "--output-path", str(site / "pagefind")]
+        done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise ExtensionError(f"Pagefind made no index: {done.stderr or done.stdout}")
+    for needless in ("pagefind-highlight.js", "wasm.unknown.pagefind"):
+        (site / "pagefind" / needless).unlink(missing_ok=True)
+
+
+def after_build(app: Sphinx, exception: Exception | None) -> None:
+    """Called by Sphinx when all pages are written."""
+    if exception is None and app.builder.name == "html":
+        index(Path(app.outdir))
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Called by Sphinx."""
+    app.connect("build-finished", after_build, priority=950)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

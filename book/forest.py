@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,7 @@ STYLE = {
 }
 # What is not known is drawn with gaps.
 DASHES = {UNDECIDED: (2.2, 1.4)}
+REACH = 2.7  # of an interval in a row: 0.7 for the margin, and two powers of ten
 TICKS = (1, 3, 10, 30, 100, 300, 1000)
 SYSTEM_FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
 INK, PALE = "#24292F", "#57606A"
@@ -38,6 +40,31 @@ def alt_text(claims: Sequence[Found]) -> str:
         "effect that matters; zero is in the middle and the right-hand side is where the claim "
         f"points. {counts[HOLDS]} hold, {counts[OPPOSITE]} come out opposite, "
         f"{counts[TOO_SMALL]} are too small to matter, {counts[UNDECIDED]} are undecided."
+    )
+
+
+def in_a_row(found: Found) -> str:
+    """One interval as a small SVG for a row of a table, in multiples of the margin.
+
+    Zero is in the middle, what is too small to matter is shaded, and the right-hand side is where
+    the sentence points. The scale is that of the forest plot and the same in every row.
+    """
+
+    def at(value: float) -> float:
+        far = 0.7 * abs(value) if abs(value) < 1 else 0.7 + math.log10(abs(value))
+        return round(90 + 86 * math.copysign(min(far, REACH) / REACH, value), 1)
+
+    low, effect, high = found.scaled
+    dashes = ' stroke-dasharray="3 2"' if found.verdict == UNDECIDED else ""
+    filled = found.verdict in (HOLDS, OPPOSITE)
+    return (
+        f'<svg class="row-interval {found.css}" data-effect="{effect:.4g}" viewBox="0 0 180 14" '
+        'width="180" height="14" aria-hidden="true" focusable="false">'
+        f'<rect x="{at(-1)}" width="{at(1) - at(-1):.1f}" height="14" class="margin"/>'
+        '<line x1="90" x2="90" y2="14" class="zero"/>'
+        f'<line x1="{at(low)}" x2="{at(high)}" y1="7" y2="7" class="reach"{dashes}/>'
+        f'<circle cx="{at(effect)}" cy="7" r="2.8" class="{"filled" if filled else "hollow"}"/>'
+        "</svg>"
     )
 
 

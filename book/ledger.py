@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 LOCAL_BADGE = Path(__file__).parent / "vendor" / "colab-badge.svg"
+CITE = "chapters/reference/cite"
 MARGINS_ID = "margins"  # where a page's table of margins stands
 
 
@@ -237,6 +238,7 @@ class Ledger(ClaimsDirective):
             [cell(reference(self.env, found, badge(found)))],
             nodes.entry(
                 "",
+                cell(nodes.raw("", forest.in_a_row(found), format="html")),
                 cell(
                     nodes.strong(text=effect), nodes.Text(f" [{low}, {high}] {unit(found.metric)}")
                 ),
@@ -334,7 +336,9 @@ def claim_link(env: Any, name: str) -> nodes.Node | None:
     if not measured:
         return None
     name_and_verdicts = [nodes.literal(text=name), nodes.Text(" "), *badges(measured)]
-    return reference(env, measured[0], *name_and_verdicts)
+    link = reference(env, measured[0], *name_and_verdicts)
+    link["reftitle"] = measured[0].sentence  # shown when a pointer rests on it
+    return link
 
 
 class ClaimRole(SphinxRole):
@@ -395,6 +399,24 @@ class Prose(SphinxTransform):
                 warn(f"the image {image['uri']} would be loaded from the network", image)
 
 
+def card_links(app: Sphinx, page: str, template: str, context: dict, doctree: Any) -> None:
+    """Let a card's name lead to the card itself, and the word *cite* to how that is done."""
+    if "body" not in context or CITE not in app.env.found_docs:
+        return
+    cite = f'<a class="cite-claim" href="{context["pathto"](CITE)}#a-claim">cite</a>'
+    head = r'(id="(claim-[^"]+)"><p class="claim-verdict"><strong>[^<]*</strong>)'
+    links = rf'\1 <span><a class="claim-address" href="#\2">\3</a> {cite}</span>'
+    context["body"] = re.sub(rf"{head} (<code>[^<]*</code>)", links, context["body"])
+
+
+def script_of_the_ledger(
+    app: Sphinx, page: str, template: str, context: dict, doctree: Any
+) -> None:
+    """Filters and orders, on the page that has the ledger."""
+    if "claim-cell" in context.get("body", ""):
+        app.add_js_file("ledger.js", type="module")
+
+
 def link_margins(app: Sphinx, page: str, template: str, context: dict, doctree: Any) -> None:
     """Let the words about the margin in each card lead to the table of margins."""
     target = getattr(app.env, "margins_page", None)
@@ -417,11 +439,14 @@ def site_address(app: Sphinx, config: Any) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register all of the above with Sphinx."""
-    # The headline claims stand in a module of their own, and need all that is registered here.
+    # These stand in modules of their own, and need all that is registered here.
     app.setup_extension("book.headlines")
     app.connect("config-inited", site_address, priority=100)
     app.connect("env-get-outdated", read_records)
+    app.setup_extension("book.open_data")
     app.connect("html-page-context", link_margins)
+    app.connect("html-page-context", card_links)
+    app.connect("html-page-context", script_of_the_ledger)
     app.add_directive("claims-ledger", Ledger)
     app.add_directive("claims-plot", ClaimsPlot)
     app.add_directive("margins", Margins)

@@ -9,6 +9,7 @@ skipped test into a failed one.
 from __future__ import annotations
 
 import contextlib
+import csv
 import gzip
 import html
 import http.server
@@ -29,11 +30,13 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import nbformat
 import pytest
+import yaml
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
 from playwright.sync_api import Browser, Page, sync_playwright
 from pypdf import PdfReader
 
+from book.live import PLACES
 from book.records import stored_records
 from tests.page_rules import CONFIG, ROOT
 from tests.test_cheat_sheet import A4, SHEET, rows_of, smallest, words
@@ -432,7 +435,7 @@ def test_a_page_reads_without_javascript(address: str, browser: Browser) -> None
         assert page.locator("main .math .katex-html").first.is_visible()
         assert page.locator("main .highlight").first.is_visible()
         assert page.get_by_role("link", name="Dropout", exact=True).first.is_visible()
-        # The colours of code are those of a theme, which a script chooses; without it, the light one.
+        # A script chooses the theme, and with it the colours of code; without it they are light.
         assert page.locator("html").get_attribute("data-theme") == "light"
 
 
@@ -537,6 +540,111 @@ def test_answers_lead_somewhere(site: Path) -> None:
         page, _, place = answer["page"].partition("#")
         text = (site / page).read_text(encoding="utf-8")
         assert not place or f'id="{place}"' in text, answer["page"]
+
+
+def test_the_ledger_is_filtered_and_ordered(address: str, browser: Browser) -> None:
+    with browser.new_page() as page:
+        page.goto(f"{address}chapters/reference/claims.html")
+        total = page.locator("td.claim-cell:visible").count()
+        assert page.locator(".ledger-filter output").inner_text() == f"{total} of {total} claims"
+
+        page.get_by_label("Verdict").select_option("opposite")
+        some = page.locator("td.claim-cell:visible").count()
+        assert 0 < some < total
+        assert page.locator("tr:visible .verdict.claim-opposite").count() >= some
+
+        page.get_by_label("Order").select_option("strongest first")
+        page.get_by_label("Verdict").select_option("")
+        assert page.locator("td.claim-cell:visible").count() == total
+        strongest = "rows => rows.map((row) => Number(row.dataset.effect))"
+        effects = page.locator("table.ledger-full .row-interval").evaluate_all(strongest)
+        assert effects[0] == max(effects)
+
+        page.get_by_label("Order").select_option("of the book")
+        page.get_by_label("Words").fill("dropout.")
+        ids = page.locator("td.claim-cell:visible .claim-id").all_inner_texts()
+        assert ids and all("dropout" in name for name in ids)
+
+
+def test_the_ledger_can_be_taken_away(site: Path) -> None:
+    folder = site / "chapters" / "reference"
+    with (folder / "claims.csv").open(encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    whole = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
+    ledger = BeautifulSoup((folder / "claims.html").read_text(encoding="utf-8"), "html.parser")
+    assert len(table) == len(whole) == len(ledger.select(".row-interval"))
+    documented = {code.get_text() for code in ledger.select("#take-the-data td:first-child code")}
+    assert documented == set(table[0])
+    for row, record in zip(table, whole, strict=True):
+        assert (row["id"], row["verdict"]) == (record["id"], record["verdict"])
+        page, anchor = row["address"].split("/chapters/")[1].split("#")
+        assert f'id="{anchor}"' in (site / "chapters" / page).read_text(encoding="utf-8")
+
+
+def test_every_card_has_an_address(site: Path) -> None:
+    pages = [page for page in (site / "chapters").rglob("*.html")]
+    cards = 0
+    for page in pages:
+        soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+        for card in soup.select("div.claim[id]"):
+            assert card.select_one("a.claim-address")["href"] == f"#{card['id']}"
+            cards += 1
+    assert cards
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_live_figures_follow_their_handles(address: str, browser: Browser, name: str) -> None:
+    with browser.new_page(viewport=PHONE, reduced_motion="reduce") as page:
+        errors: list[str] = []
+        page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(f"{address}{name}.html")
+        figure = page.locator("figure.live.ready")
+        picture, says = figure.locator("svg[role=img]"), figure.locator(".live-says")
+        assert picture.get_attribute("aria-label") == says.inner_text()
+        handles = figure.locator("input[type=range]")
+        told = {says.inner_text()}
+        for handle in handles.all():  # the keyboard reaches and moves each
+            handle.focus()
+            for key in ("End", "ArrowLeft", "Home"):
+                page.keyboard.press(key)
+                told.add(says.inner_text())
+                assert picture.get_attribute("aria-label") == says.inner_text()
+                assert not re.search("NaN|undefined|Infinity", picture.inner_html())
+        assert len(told) > handles.count()
+        assert picture.bounding_box()["width"] <= PHONE["width"]
+        assert not errors
+
+
+def test_pages_are_described_by_their_own_words(site: Path) -> None:
+    for page in sorted((site / "chapters").rglob("*.html")):
+        soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+        told = soup.find("meta", attrs={"name": "description"})
+        assert told and len(told["content"]) > 20, page
+        assert not re.match(r"Open in Colab|About \d|Contents", told["content"]), page
+
+
+def test_the_sitemap_names_every_page(site: Path) -> None:
+    named = re.findall(r"<loc>(\S+)</loc>", (site / "sitemap.xml").read_text(encoding="utf-8"))
+    base = next(url for url in named if url.endswith("/index.html")).removesuffix("index.html")
+    for page in (site / "chapters").rglob("*.html"):
+        assert base + page.relative_to(site).as_posix() in named
+    assert f"Sitemap: {base}sitemap.xml" in (site / "robots.txt").read_text(encoding="utf-8")
+
+
+def test_the_landing_page_says_that_the_book_is_a_course(site: Path) -> None:
+    soup = BeautifulSoup((site / "index.html").read_text(encoding="utf-8"), "html.parser")
+    told = json.loads(soup.find("script", type="application/ld+json").string)
+    assert told["@type"] == "Course" and told["name"] == CONFIG["title"]
+
+
+def test_how_to_cite_agrees_with_the_citation_file() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    page = (ROOT / "chapters" / "reference" / "cite.md").read_text(encoding="utf-8")
+    year = str(cited["date-released"])[:4]
+    for said in (cited["title"], cited["version"], cited["repository-code"], year):
+        assert said in page
+    assert all(author["name"] in page for author in cited["authors"])
 
 
 def test_a_missing_page_says_so(address: str, browser: Browser) -> None:

@@ -233,6 +233,11 @@ class Recorded:
         return pd.DataFrame(table).T
 
     @property
+    def settings(self) -> list[str]:
+        """The names of what the grids vary, such as ``["lr"]``: columns of ``rows``."""
+        return list(self._plan.names)
+
+    @property
     def _seeds(self) -> list[int]:
         return list(dict.fromkeys(self.rows["seed"]))
 

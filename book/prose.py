@@ -99,9 +99,18 @@ def too_much(block: str, verdicts: Mapping[str, Collection[str]]) -> list[str]:
         for word in _words(RETIRED, harmless)
     ]
     named = [name for name in dict.fromkeys(CLAIM.findall(block)) if name in verdicts]
-    if not named or any(law.TOO_SMALL in verdicts[name] for name in named):
+    if not named:
         return wrong
     near = ", ".join(f"`{name}`" for name in named)
+    came_out = set().union(*(verdicts[name] for name in named))
+    wrong += [
+        f"the text says {verdict!r} near {near}, and no measurement of "
+        f"{'it' if len(named) == 1 else 'them'} came out so"
+        for verdict in (law.UNDECIDED, law.TOO_SMALL)
+        if verdict in harmless.lower() and verdict not in came_out
+    ]
+    if law.TOO_SMALL in came_out:
+        return wrong
     return wrong + [
         f"the text says {word!r} near {near}, which nothing there has shown: no measurement of "
         f"{'it' if len(named) == 1 else 'them'} came out 'too small to matter'"

@@ -62,7 +62,7 @@ PACKAGES = {
 }
 # The second setup cell of the page on hyperparameter search, word for word.
 OPTUNA_SETUP = 'if importlib.util.find_spec("optuna") is None:\n    %pip install -q optuna'
-MAX_LINES, MEDIAN_LINES, MAX_COLUMNS = 25, 8, 100
+MAX_CELLS, MAX_LINES, MEDIAN_LINES, MAX_COLUMNS = 45, 25, 8, 100
 MAX_WORDS = 90
 MIN_ALT = 20
 MAX_HEADLINES = 6
@@ -305,6 +305,8 @@ def cell_lengths(page: Page) -> Iterator[str]:
             yield f"cell {cell.id} has a line longer than {MAX_COLUMNS}"
     if lengths and statistics.median(lengths) > MEDIAN_LINES:
         yield f"the median code cell has {statistics.median(lengths)} lines, above {MEDIAN_LINES}"
+    if len(page.code) > MAX_CELLS:
+        yield f"the page has {len(page.code)} code cells, at most {MAX_CELLS}"
 
 
 # ------------------------------------------------------------------------------ the text

@@ -488,6 +488,11 @@ CLAIMED = {"page.open": {"undecided", "holds"}, "page.tiny": {"holds", "too smal
         ("There is no detectable effect.", "no detectable effect"),
         ("The gain is undetectable.", "undetectable"),
         ("What remains is no detectable difference (`page.tiny`).", "no detectable difference"),
+        # A verdict that no measurement of a claim near it has.
+        ("It is undecided (`page.tiny`).", "undecided"),
+        ("It is *too small to matter*: `page.open`.", "too small to matter"),
+        ("It is undecided (`page.open`), or too small to matter (`page.tiny`).", ""),
+        ("Undecided, too small to matter: two words.", ""),
         # A verdict stands behind it.
         ("It costs nothing: `page.tiny`.", ""),
         ("It costs nothing: `page.open`, `page.tiny`.", ""),

@@ -1,0 +1,210 @@
+"""``make pdf``: the whole book as one PDF, printed from the built pages by a browser.
+
+Each page is printed in the order of the contents, with its answers open and in light colours. The
+parts become bookmarks, links between pages lead to pages of the PDF, and a table of contents with
+page numbers stands in front. Chromium or Chrome must be there; no other tool is needed.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from playwright.sync_api import Browser, sync_playwright
+from pypdf import PageObject, PdfReader, PdfWriter
+from pypdf.generic import ArrayObject, NameObject
+from reportlab.lib.pagesizes import A4
+from reportlab.pdfgen.canvas import Canvas
+from sphinx_external_toc.parsing import parse_toc_yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+NAME = "tips-and-tricks-for-deep-learning.pdf"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+MARGIN = {"top": "18mm", "bottom": "20mm", "left": "18mm", "right": "18mm"}
+SCALE = 0.85  # a screen's type is large on paper
+# Paper has no folds and no lazy pictures, and is white.
+READY = """async () => {
+  document.documentElement.dataset.theme = 'light';
+  document.querySelectorAll('details').forEach((fold) => { fold.open = true; });
+  document.querySelectorAll('.toggle-hidden').forEach((fold) => {
+    fold.classList.remove('toggle-hidden');
+  });
+  document.querySelectorAll('img[loading]').forEach((image) => image.removeAttribute('loading'));
+  await Promise.all([...document.images].map((image) => image.decode().catch(() => null)));
+  await document.fonts.ready;
+  return document.querySelector('h1')?.firstChild?.textContent.trim() ?? document.title;
+}"""
+OFFER = '<p class="offer-pdf"></p>'
+
+
+class Printed(NamedTuple):
+    """A page of the book on paper."""
+
+    docname: str
+    part: str
+    title: str
+    paper: PdfReader
+
+
+def pages(toc: Path) -> Iterator[tuple[str, str]]:
+    """The part and the name of each page, in the order of the contents.
+
+    The listings of the library's own code are left out: nobody reads them on paper.
+    """
+    site = parse_toc_yaml(toc)
+
+    def below(name: str, part: str) -> Iterator[tuple[str, str]]:
+        yield part, name
+        for tree in site[name].subtrees:
+            for item in tree.items:
+                if isinstance(item, str) and "/api/" not in item:
+                    yield from below(item, tree.caption or part)
+
+    return below(site.root.docname, "")
+
+
+def print_page(browser: Browser, file: Path) -> tuple[str, PdfReader]:
+    """The title of a built page, and the page on A4."""
+    with browser.new_page(color_scheme="light", reduced_motion="reduce") as page:
+        page.goto(file.resolve().as_uri(), wait_until="load")
+        title = str(page.evaluate(READY))
+        page.emulate_media(media="print")
+        paper = page.pdf(format="A4", margin=MARGIN, print_background=True, scale=SCALE)
+    return title, PdfReader(io.BytesIO(paper))
+
+
+def contents_page(browser: Browser, found: Sequence[tuple[str, str, int]], title: str) -> PdfReader:
+    """A table of contents: a line for each page of the book, under its part."""
+    lines, part = [], None
+    for in_part, name, number in found:
+        if in_part != part:
+            lines.append(f"<h2>{html.escape(in_part)}</h2>" if in_part else "")
+            part = in_part
+        lines.append(f"<p><span>{html.escape(name)}</span><b>{number}</b></p>")
+    style = (
+        "body { font: 11pt system-ui, sans-serif } h1 { font-size: 22pt; margin: 3cm 0 0.3cm }"
+        "h2 { font-size: 11pt; margin: 0.45cm 0 0.1cm; break-after: avoid }"
+        "p { display: flex; justify-content: space-between; margin: 0.04cm 0;"
+        "border-bottom: 0.5pt dotted #999 } b { font-weight: 400 }"
+    )
+    text = f"<style>{style}</style><h1>{html.escape(title)}</h1>{''.join(lines)}"
+    with browser.new_page() as page:
+        page.set_content(f"<!doctype html><html lang='en'><body>{text}</body></html>")
+        paper = page.pdf(format="A4", margin=MARGIN)
+    return PdfReader(io.BytesIO(paper))
+
+
+def number(page: PageObject, at: int) -> None:
+    """Put a page number at the foot of a page."""
+    sheet = io.BytesIO()
+    canvas = Canvas(sheet, pagesize=A4)
+    canvas.setFont("Helvetica", 8)
+    canvas.drawCentredString(A4[0] / 2, 28, str(at))
+    canvas.save()
+    page.merge_page(PdfReader(sheet).pages[0])
+
+
+def turn_links(writer: PdfWriter, first: dict[str, int]) -> int:
+    """Let links to files of the book lead to pages of the PDF; how many did.
+
+    A browser that prints a file writes the addresses of other files into it. Of a place inside
+    another page only the page is known.
+    """
+    turned = 0
+    for page in writer.pages:
+        for entry in page.get("/Annots") or []:
+            link = entry.get_object()
+            action = link.get("/A")
+            uri = str(action.get_object().get("/URI", "")) if action else ""
+            target = first.get(uri.partition("#")[0])
+            if target is None:
+                continue
+            del link["/A"]
+            goal = [writer.pages[target].indirect_reference, NameObject("/Fit")]
+            link[NameObject("/Dest")] = ArrayObject(goal)
+            turned += 1
+    return turned
+
+
+def bind(browser: Browser, printed: Sequence[Printed], site: Path, title: str) -> PdfWriter:
+    """All pages as one document, with contents, numbers, bookmarks and links."""
+    # The contents take as many pages whatever numbers stand in them: print them twice.
+    draft = contents_page(browser, [(p.part, p.title, 100) for p in printed], title)
+    ahead = len(draft.pages)
+    first, at = [], ahead
+    for page in printed:
+        first.append(at)
+        at += len(page.paper.pages)
+    table = [(p.part, p.title, n + 1) for p, n in zip(printed, first, strict=True)]
+    writer = PdfWriter()
+    writer.append(contents_page(browser, table, title), import_outline=False)
+    parts: dict[str, Any] = {}
+    for page, start in zip(printed, first, strict=True):
+        writer.append(page.paper, import_outline=False)
+        if page.part and page.part not in parts:
+            parts[page.part] = writer.add_outline_item(title=page.part, page_number=start)
+        writer.add_outline_item(title=page.title, page_number=start, parent=parts.get(page.part))
+    starts = zip(printed, first, strict=True)
+    files = {(site / f"{page.docname}.html").resolve().as_uri(): at for page, at in starts}
+    turn_links(writer, files)
+    for n, sheet in enumerate(writer.pages):
+        if n >= ahead:
+            number(sheet, n + 1)
+    writer.add_metadata({"/Title": title})
+    writer.compress_identical_objects()
+    return writer
+
+
+def make(site: Path, toc: Path, title: str, say: Callable[[str], object] = print) -> Path:
+    """Print the built book in ``site``, and offer the PDF on its landing page.
+
+    Raises:
+        FileNotFoundError: the book is not built, or there is no browser.
+    """
+    if not (site / "index.html").is_file():
+        raise FileNotFoundError("the book is not built yet: run `make book` first.")
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    with sync_playwright() as playwright:
+        if not found and Path(playwright.chromium.executable_path).exists():
+            found = playwright.chromium.executable_path
+        if not found:
+            raise FileNotFoundError(
+                "no Chromium or Chrome was found; `playwright install chromium` brings one."
+            )
+        browser = playwright.chromium.launch(
+            executable_path=found, args=["--no-sandbox", "--allow-file-access-from-files"]
+        )
+        printed = []
+        for part, docname in pages(toc):
+            name, paper = print_page(browser, site / f"{docname}.html")
+            printed.append(Printed(docname, part, name, paper))
+            say(f"{len(paper.pages):4d} pages  {name}")
+        writer = bind(browser, printed, site, title)
+        browser.close()
+    target = site / NAME
+    writer.write(target)
+    index = site / "index.html"
+    text = index.read_text(encoding="utf-8")
+    offer = f'<p class="offer-pdf"><a href="{NAME}">The whole book as a PDF</a></p>'
+    index.write_text(text.replace(OFFER, offer), encoding="utf-8", newline="\n")
+    return target
+
+
+def main() -> None:
+    """The command line."""
+    try:
+        target = make(
+            ROOT / "_build" / "html", ROOT / "_toc.yml", "Tips and Tricks for Deep Learning"
+        )
+    except FileNotFoundError as error:
+        sys.exit(str(error))
+    print(f"\nThe PDF is ready:\n  {target}")
+
+
+if __name__ == "__main__":
+    main()

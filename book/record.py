@@ -34,6 +34,8 @@ def studies(root: Path = ROOT) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for path in sorted((root / "chapters").rglob("*.ipynb")):
+        if path.name.startswith("."):
+            continue  # a copy that an editor left
         for cell in _code_cells(path):
             for name in _names_in(cell):
                 if name in found:

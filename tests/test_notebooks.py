@@ -208,7 +208,7 @@ BREAKAGES: list[tuple[str, str, Break]] = [
     ("cell_lengths", "long", source(8, "x = 1\n" * 26)),
     ("cell_lengths", "wide", source(8, "x = " + "1 + " * 30 + "1")),
     ("cell_lengths", "median", lambda cells: [c.update(source="a = 1\n" * 9) for c in cells[3:]]),
-    ("cell_lengths", "many", lambda cells: cells.extend([cells[8]] * 46)),
+    ("cell_lengths", "many", lambda cells: cells.extend(new_code_cell("x = 1") for _ in range(46))),
     ("sections", "missing", change(10, "## Use it", "## Snippet")),
     ("sections", "order", change(10, "fails\n\n## Use it", "x\n\n## Use it\n\n## Where it fails")),
     ("sections", "two exercises", change(12, "3. Three.", "")),

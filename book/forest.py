@@ -60,7 +60,7 @@ def in_a_row(found: Found) -> str:
     return (
         f'<svg class="row-interval {found.css}" data-effect="{effect:.4g}" viewBox="0 0 180 14" '
         'width="180" height="14" aria-hidden="true" focusable="false">'
-        f'<rect x="{at(-1)}" width="{at(1) - at(-1):.1f}" height="14" class="margin"/>'
+        f'<rect x="{at(-1)}" width="{at(1) - at(-1):.1f}" height="14" class="matters-not"/>'
         '<line x1="90" x2="90" y2="14" class="zero"/>'
         f'<line x1="{at(low)}" x2="{at(high)}" y1="7" y2="7" class="reach"{dashes}/>'
         f'<circle cx="{at(effect)}" cy="7" r="2.8" class="{"filled" if filled else "hollow"}"/>'

@@ -192,18 +192,15 @@ def _measured(line: Line, style: ParagraphStyle) -> Paragraph:
 
 
 def _results(verdict: str, results: Sequence[Result], mark: str = "") -> str:
-    """The verdict, and each effect, on which data if it needs saying; a unit is said once."""
+    """The verdict, and the effect; of a claim that was measured several times the data instead."""
     space = "\N{NO-BREAK SPACE}"
     colour = STYLE[verdict]["color"]
     word = f"{mark}{space}{verdict}" if mark else verdict
-    told, last = [], ""
-    for result in results:
-        number, _, unit = result.effect.partition(" ")
-        effect = number if unit == last else result.effect
-        where = f" ({escape(result.label)})" if result.label else ""
-        told.append(escape(effect).replace(" ", space) + where)
-        last = unit
-    return f'<font color="{colour}"><b>{word}</b></font>, {", ".join(told)}'
+    if len(results) == 1 and not results[0].label:
+        told = escape(results[0].effect).replace(" ", space)
+    else:  # there is no room for the effects of all
+        told = escape(", ".join(dict.fromkeys(one.label.partition(",")[0] for one in results)))
+    return f'<font color="{colour}"><b>{word}</b></font>, {told}'
 
 
 def _link(address: str, text: str) -> str:
@@ -231,8 +228,8 @@ def _frame(canvas: Canvas, title: str, address: str, number: int, total: int) ->
     canvas.drawString(
         MARGIN,
         top - 23,
-        "Effects: with the trick minus without it, the mean over paired seeds; intervals are one "
-        "click away. Small networks, small data: each page says how far a verdict carries.",
+        "A number is an effect: with the trick minus without it, the mean over paired seeds. All "
+        "of them, and intervals, are one click away. Each page says how far a verdict carries.",
     )
     canvas.setFont("Sheet", 7)
     foot = MARGIN

@@ -1,4 +1,4 @@
-import { line, scale, text } from "../live.js";
+import { line, scale, text } from "./draw.js";
 
 // The 99 % quantile of Student's t with nine degrees of freedom: ten paired seeds.
 const T = 3.2498, MARGIN = 0.02;
@@ -33,7 +33,7 @@ export async function figure() {
         + text(54, y(v) + 4, v ? points(v).slice(0, -2) : "0", "tick", "end")).join("");
       const { mean, low, high } = found[at], here = x(steps[at]);
       return {
-        picture: `<rect class="margin" x="60" width="485" y="${y(MARGIN)}" height="${y(-MARGIN) - y(MARGIN)}"/>`
+        picture: `<rect class="matters-not" x="60" width="485" y="${y(MARGIN)}" height="${y(-MARGIN) - y(MARGIN)}"/>`
           + grid + `<polygon class="band" points="${band.map((p) => p.map((v) => v.toFixed(1)).join(",")).join(" ")}"/>`
           + line(found.map((f, i) => [x(steps[i]), y(inside(f.mean))]), "path")
           + line([[here, y(inside(low))], [here, y(inside(high))]], "handle")

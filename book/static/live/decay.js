@@ -1,4 +1,4 @@
-import { line, random, scale, short } from "../live.js";
+import { line, random, scale, short } from "./draw.js";
 
 // Two clouds of points that overlap a little, and logistic regression on them by gradient descent.
 const { normal } = random(5);

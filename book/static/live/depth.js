@@ -1,4 +1,4 @@
-import { line, powerOfTen, random, scale, short, text } from "../live.js";
+import { line, powerOfTen, random, scale, short, text } from "./draw.js";
 
 const WIDTH = 64, ROWS = 8;
 

@@ -1,4 +1,4 @@
-import { random, short } from "../live.js";
+import { random, short } from "./draw.js";
 
 const LAYERS = [5, 8, 8, 3];
 

@@ -1,4 +1,4 @@
-import { line, scale, short, text } from "../live.js";
+import { line, scale, short, text } from "./draw.js";
 
 export async function figure() {
   const reply = await fetch(new URL("./runs.json", import.meta.url));

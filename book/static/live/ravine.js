@@ -1,4 +1,4 @@
-import { line, scale, short } from "../live.js";
+import { line, scale, short } from "./draw.js";
 
 const STEEP = 20, STEPS = 60, START = [-9, 2.2];
 const height = ([x, y]) => 0.5 * (x * x + STEEP * y * y);

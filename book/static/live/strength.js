@@ -1,4 +1,4 @@
-import { random, short } from "../live.js";
+import { random, short } from "./draw.js";
 
 export function figure() {
   return {

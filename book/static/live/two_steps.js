@@ -1,4 +1,4 @@
-import { line, random, scale, short, text } from "../live.js";
+import { line, random, scale, short, text } from "./draw.js";
 
 export function figure() {
   const { normal } = random(3);

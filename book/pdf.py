@@ -39,6 +39,7 @@ READY = """async () => {
   await document.fonts.ready;
   return document.querySelector('h1')?.firstChild?.textContent.trim() ?? document.title;
 }"""
+LEFT_OUT = ("/api/", "/register")
 OFFER = '<p class="offer-pdf"></p>'
 
 
@@ -54,7 +55,7 @@ class Printed(NamedTuple):
 def pages(toc: Path) -> Iterator[tuple[str, str]]:
     """The part and the name of each page, in the order of the contents.
 
-    The listings of the library's own code are left out: nobody reads them on paper.
+    The library's listings and the register are left out: nobody reads them on paper.
     """
     site = parse_toc_yaml(toc)
 
@@ -62,7 +63,7 @@ def pages(toc: Path) -> Iterator[tuple[str, str]]:
         yield part, name
         for tree in site[name].subtrees:
             for item in tree.items:
-                if isinstance(item, str) and "/api/" not in item:
+                if isinstance(item, str) and not any(part in item for part in LEFT_OUT):
                     yield from below(item, tree.caption or part)
 
     return below(site.root.docname, "")
@@ -155,6 +156,7 @@ def bind(browser: Browser, printed: Sequence[Printed], site: Path, title: str) -
     for n, sheet in enumerate(writer.pages):
         if n >= ahead:
             number(sheet, n + 1)
+            sheet.compress_content_streams()
     writer.add_metadata({"/Title": title})
     writer.compress_identical_objects()
     return writer

@@ -11,11 +11,13 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
+from tricks_lib import law
 from tricks_lib.recorded import folder
 
 logger = logging.getLogger(__name__)
@@ -103,7 +105,10 @@ def script(app: Sphinx, page: str, template: str, context: dict[str, Any], doctr
 
 
 def runs(study: str = RUNS) -> dict[str, Any]:
-    """Curves of a recorded study: for each arm and seed those of the rate that ended best."""
+    """Curves of a recorded study, for each arm and seed those of the rate that ended best.
+
+    Of batch norm only its lead over the plain network is kept, judged at each step.
+    """
     rows = pd.read_csv(folder(study) / "rows.csv")
     curves = pd.read_csv(folder(study) / "curves.csv")
     best = rows.loc[rows.groupby(["arm", "seed"])["val_accuracy"].idxmax(), ["arm", "seed", "lr"]]
@@ -112,7 +117,23 @@ def runs(study: str = RUNS) -> dict[str, Any]:
     found: dict[str, Any] = {"steps": [int(step) for step in steps]}
     for arm, group in picked.sort_values("seed").groupby("arm"):
         found[str(arm).replace(" ", "_")] = group[steps].round(4).to_numpy().tolist()
+    leads = np.subtract(found.pop("batch_norm"), found["plain"])  # (seeds, steps)
+    margin = law.margin("val_accuracy", "glyphs").value
+    found |= {"margin": margin, "lead": [judged(lead, margin) for lead in leads.T]}
     return found
+
+
+def judged(differences: np.ndarray, margin: float) -> dict[str, Any]:
+    """The mean of paired differences, its interval and the verdict, by the law of the book."""
+    low, high = law.interval(differences)
+    mean = float(differences.mean())
+    verdict = law.verdict((low, high), margin)
+    return {
+        "mean": round(mean, 4),
+        "low": round(low, 4),
+        "high": round(high, 4),
+        "verdict": verdict,
+    }
 
 
 def write_runs(app: Sphinx, exception: Exception | None) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import html
 import io
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,9 +21,10 @@ from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
 from sphinx_external_toc.parsing import parse_toc_yaml
 
+from book.browser import launch
+
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "tips-and-tricks-for-deep-learning.pdf"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 MARGIN = {"top": "18mm", "bottom": "20mm", "left": "18mm", "right": "18mm"}
 SCALE = 0.85  # a screen's type is large on paper
 # Paper has no folds and no lazy pictures, and is white.
@@ -170,17 +170,8 @@ def make(site: Path, toc: Path, title: str, say: Callable[[str], object] = print
     """
     if not (site / "index.html").is_file():
         raise FileNotFoundError("the book is not built yet: run `make book` first.")
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
     with sync_playwright() as playwright:
-        if not found and Path(playwright.chromium.executable_path).exists():
-            found = playwright.chromium.executable_path
-        if not found:
-            raise FileNotFoundError(
-                "no Chromium or Chrome was found; `playwright install chromium` brings one."
-            )
-        browser = playwright.chromium.launch(
-            executable_path=found, args=["--no-sandbox", "--allow-file-access-from-files"]
-        )
+        browser = launch(playwright, "--allow-file-access-from-files")
         printed = []
         for part, docname in pages(toc):
             name, paper = print_page(browser, site / f"{docname}.html")

@@ -16,7 +16,6 @@ import http.server
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -36,6 +35,7 @@ from bs4 import BeautifulSoup
 from playwright.sync_api import Browser, Page, sync_playwright
 from pypdf import PdfReader
 
+from book.browser import launch
 from book.live import PLACES
 from book.records import stored_records
 from tests.page_rules import CONFIG, ROOT
@@ -43,22 +43,6 @@ from tests.test_cheat_sheet import A4, SHEET, rows_of, smallest, words
 
 pytestmark = [pytest.mark.site, pytest.mark.browser]
 
-BROWSERS = (
-    "chromium",
-    "chromium-browser",
-    "google-chrome",
-    "google-chrome-stable",
-    "chrome",
-    "msedge",
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-)
-# Without these the browser itself asks the network for updates.
-FLAGS = (
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 WINDOW = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 # What a reader in trouble types, and the page that should come first.
@@ -158,17 +142,12 @@ def address(site: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
     with sync_playwright() as playwright:
-        if not found and Path(playwright.chromium.executable_path).exists():
-            found = playwright.chromium.executable_path
-        if not found:
-            missing = "no Chromium or Chrome was found; `playwright install chromium` brings one"
-            (pytest.fail if os.environ.get("TRICKS_REQUIRE_BROWSER") else pytest.skip)(missing)
-        # Chromium refuses to sandbox itself as root, which containers are.
-        root = hasattr(os, "geteuid") and os.geteuid() == 0
-        flags = [*FLAGS, "--no-sandbox"] if root else list(FLAGS)
-        chromium = playwright.chromium.launch(executable_path=found, args=flags)
+        try:
+            chromium = launch(playwright)
+        except FileNotFoundError as missing:
+            required = os.environ.get("TRICKS_REQUIRE_BROWSER")
+            (pytest.fail if required else pytest.skip)(str(missing))
         yield chromium
         chromium.close()
 

@@ -1,21 +1,8 @@
 import { line, scale, text } from "./draw.js";
 
-// The 99 % quantile of Student's t with nine degrees of freedom: ten paired seeds.
-const T = 3.2498, MARGIN = 0.02;
-
-const verdict = (low, high) => low > MARGIN ? "holds" : high < -MARGIN ? "opposite"
-  : low > -MARGIN && high < MARGIN ? "too small to matter" : "undecided";
-
 export async function figure() {
   const reply = await fetch(new URL("./runs.json", import.meta.url));
-  const { steps, plain, batch_norm: trick } = await reply.json();
-  const found = steps.map((_, i) => {
-    const differences = trick.map((curve, seed) => curve[i] - plain[seed][i]);
-    const n = differences.length, mean = differences.reduce((a, b) => a + b) / n;
-    const spread = Math.sqrt(differences.reduce((sum, d) => sum + (d - mean) ** 2, 0) / (n - 1));
-    const half = T * spread / Math.sqrt(n);
-    return { mean, low: mean - half, high: mean + half };
-  });
+  const { steps, margin, lead: found } = await reply.json();
   const points = (value) => `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toFixed(1)}`;
   return {
     width: 560,
@@ -31,16 +18,16 @@ export async function figure() {
         ...found.map((f, i) => [x(steps[i]), y(inside(f.low))]).reverse()];
       const grid = [-0.2, 0, 0.2, 0.4, 0.6].map((v) => line([[60, y(v)], [545, y(v)]], v ? "grid" : "zero")
         + text(54, y(v) + 4, v ? points(v).slice(0, -2) : "0", "tick", "end")).join("");
-      const { mean, low, high } = found[at], here = x(steps[at]);
+      const { mean, low, high, verdict } = found[at], here = x(steps[at]);
       return {
-        picture: `<rect class="matters-not" x="60" width="485" y="${y(MARGIN)}" height="${y(-MARGIN) - y(MARGIN)}"/>`
+        picture: `<rect class="matters-not" x="60" width="485" y="${y(margin)}" height="${y(-margin) - y(margin)}"/>`
           + grid + `<polygon class="band" points="${band.map((p) => p.map((v) => v.toFixed(1)).join(",")).join(" ")}"/>`
           + line(found.map((f, i) => [x(steps[i]), y(inside(f.mean))]), "path")
           + line([[here, y(inside(low))], [here, y(inside(high))]], "handle")
           + `<circle class="goal" cx="${here}" cy="${y(inside(mean))}" r="5"/>`
           + text(302, 252, "training steps", "tick", "middle"),
         says: `After ${steps[at]} steps batch norm’s lead is ${points(mean)} points of validation accuracy, 99 % interval `
-          + `${points(low)} to ${points(high)}: ${verdict(low, high)}.`,
+          + `${points(low)} to ${points(high)}: ${verdict}.`,
       };
     },
   };

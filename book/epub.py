@@ -22,7 +22,7 @@ from urllib.parse import unquote, urldefrag
 from xml.etree import ElementTree
 
 import yaml
-from bs4 import BeautifulSoup, Tag
+from bs4 import BeautifulSoup, Comment, Tag
 
 from book.pdf import ROOT, pages
 
@@ -91,6 +91,8 @@ class Ebook:
         article = BeautifulSoup(text, "html.parser").select_one("article")
         for needless in article.select(LEFT_OUT):
             needless.decompose()
+        for note in article.find_all(string=lambda text: isinstance(text, Comment)):
+            note.extract()
         for formula in article.select(".katex"):
             formula.replace_with(formula.select_one("math"))
         title = article.select_one("h1").get_text(" ", strip=True)
@@ -118,7 +120,7 @@ class Ebook:
             if node.get("id") in seen:
                 del node["id"]
             seen.add(node.get("id"))
-        body = "".join(child.decode(formatter="minimal") for child in chapter.article.contents)
+        body = chapter.article.decode_contents(formatter="minimal")
         text = HEAD.format(title=html.escape(chapter.title), body=f"<section>{body}</section>")
         try:
             ElementTree.fromstring(text)

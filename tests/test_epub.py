@@ -36,7 +36,7 @@ ARTICLES = {
     '<svg viewBox="0 0 9 9"><path d="M0 0"></svg><p id="p">a<br>b<p id="p">c<a href="#gone">d</a>',
     "chapters/b": '<p id="place">5 &lt; 6</p>'
     '<img alt="It is." src="../_images/i.webp" loading="lazy">'
-    "<script>let x = 1 && 2</script>",
+    "words <!-- a -- b --><script>let x = 1 && 2</script>",
 }
 
 

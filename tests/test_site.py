@@ -166,6 +166,7 @@ class Visit:
     errors: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     wide: list[str] = field(default_factory=list)
+    squashed: list[str] = field(default_factory=list)
     facts: dict = field(default_factory=dict)
 
 
@@ -223,6 +224,16 @@ WIDE = """() => {
 }"""
 
 
+# A picture that has been made narrower and kept its height.
+SQUASHED = """() => [...document.querySelectorAll('article img[width][height]')].filter((node) => {
+  const { width, height } = node.getBoundingClientRect();
+  const style = getComputedStyle(node);
+  const ratio = node.getAttribute('width') / node.getAttribute('height');
+  const [x, y] = [parseFloat(style.paddingLeft) * 2, parseFloat(style.paddingTop) * 2];
+  return height && Math.abs((width - x) / (height - y) / ratio - 1) > 0.05;
+}).map((node) => node.getAttribute('src'))"""
+
+
 def look_at(page: Page, url: str, *, axe: bool = True) -> Visit:
     """Open a page and note all that the tests ask about."""
     visit = Visit()
@@ -244,6 +255,7 @@ def look_at(page: Page, url: str, *, axe: bool = True) -> Visit:
         visit.violations += [f"dark: {violation}" for violation in colours]
     page.set_viewport_size(PHONE)
     visit.wide = page.evaluate(WIDE)
+    visit.squashed = page.evaluate(SQUASHED)
     return visit
 
 
@@ -313,6 +325,18 @@ def test_console_is_silent(visits: dict[str, Visit]) -> None:
 
 def test_pages_fit_a_phone(visits: dict[str, Visit]) -> None:
     nothing(noted(visits, "wide"))
+
+
+def test_pictures_keep_their_shape_on_a_phone(visits: dict[str, Visit]) -> None:
+    nothing(noted(visits, "squashed"))
+
+
+def test_no_script_holds_a_page_up(site: Path) -> None:
+    for page in (path for path in site.rglob("*.html") if "_static" not in path.parts):
+        scripts = re.findall(r"<script[^>]*\ssrc=[^>]*>", page.read_text(encoding="utf-8"))
+        hasty = [one for one in scripts if not re.search(r"\sdefer|\stype=.module", one)]
+        assert len(scripts) > 3
+        assert [one for one in hasty if "documentation_options" not in one] == [], page
 
 
 def test_pages_are_accessible_in_light_and_dark(visits: dict[str, Visit]) -> None:

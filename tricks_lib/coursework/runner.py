@@ -283,7 +283,12 @@ def _assigned(statement: ast.stmt) -> set[str]:
 
 def load_probe(path: Path) -> Any:
     """A file of probes as a module; it imports torch and numpy alone."""
-    spec = importlib.util.spec_from_file_location("probe", path)
+    return load_module("probe", path)
+
+
+def load_module(name: str, path: Path) -> Any:
+    """A file as a module."""
+    spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -370,57 +375,11 @@ def _limit(job: dict) -> None:
         resource.setrlimit(resource.RLIMIT_NPROC, (job["processes"], job["processes"]))
 
 
-def _kill_the_rest(job: dict, child: int) -> None:
-    """End whatever a question's process has left behind."""
-    for _ in range(100):
-        try:
-            if job["alone"] and os.readlink("/proc/self/ns/pid") != job["outside"]:
-                os.kill(-1, signal.SIGKILL)  # all but this process, in a world of our own
-            else:
-                os.killpg(child, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            break
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-
-
 def _send(out: int, name: str, status: str, data: bytes) -> None:
     head = json.dumps([name, status, len(data)]).encode()
     frame = MAGIC + struct.pack(">I", len(head)) + head + data
     while frame:
         frame = frame[os.write(out, frame) :]
-
-
-def _watch(job: dict, child: int, pipe: int) -> tuple[str, bytes]:
-    """Read what a question's process sends until it ends, or its time is up."""
-    import select
-
-    deadline, parts, size = time.monotonic() + job["wall"], [], 0
-    os.set_blocking(pipe, False)
-    # Processes that it leaves behind may hold the pipe open, so its end is watched as well.
-    watched = [pipe]
-    with contextlib.suppress(AttributeError, OSError):
-        watched.append(os.pidfd_open(child))
-    try:
-        while True:
-            left = deadline - time.monotonic()
-            ready = select.select(watched, [], [], max(0.0, left))[0] if left > 0 else []
-            if not ready:
-                return "time", b""
-            try:
-                part = os.read(pipe, 2**16)
-            except BlockingIOError:  # it has ended, and all that it sent is read
-                part = b""
-            size += len(part)
-            if size > job["output"]:
-                return "output", b""
-            if not part:
-                return "", b"".join(parts)
-            parts.append(part)
-    finally:
-        for extra in watched[1:]:
-            os.close(extra)
 
 
 def _ending(status: int) -> str:
@@ -436,10 +395,8 @@ def main(folder: Path) -> None:
     """Probe every question of a job, each in a process of its own; frames go to stdout."""
     out = os.dup(1)
     job = json.loads((folder / "job.json").read_text())
-    if job["uid"] and os.getuid() == 0:
-        os.setgroups([])
-        os.setresgid(job["uid"], job["uid"], job["uid"])
-        os.setresuid(job["uid"], job["uid"], job["uid"])
+    cage = load_module("cage", folder / "cage.py")
+    cage.settle(job)
     import torch
 
     torch.set_num_threads(1)
@@ -462,6 +419,10 @@ def main(folder: Path) -> None:
             os.close(out)
             os.setpgid(0, 0)
             try:
+                cage.enter(job)
+            except OSError:
+                os._exit(1)
+            try:
                 _limit(job)
                 definitions = Definitions(cells_of(text))
                 data = answer_question(job, folder, name, definitions, probe)
@@ -477,16 +438,18 @@ def main(folder: Path) -> None:
         os.close(send)
         with contextlib.suppress(OSError):
             os.setpgid(child, child)
-        status, data = _watch(job, child, receive)
+        status, data = cage.watch(job, child, receive)
         os.close(receive)
         if status:
             with contextlib.suppress(OSError):
                 os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
         else:
-            ended = os.waitpid(child, 0)[1]
+            _, ended, usage = os.wait4(child, 0)
             status = "ok" if ended == 0 and data else _ending(ended)
-        _kill_the_rest(job, child)
+            if status == "killed" and usage.ru_utime + usage.ru_stime >= job["limit"]:
+                status = "time"
+        cage.kill_the_rest(job, child)
         _send(out, name, status, data if status == "ok" else b"")
 
 

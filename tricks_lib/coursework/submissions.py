@@ -46,9 +46,10 @@ STRIP = """
 import json, resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
 resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
-cells = json.loads(sys.stdin.buffer.read().decode("utf-8", "replace"))["cells"]
-keep = [{"cell_type": c.get("cell_type"), "source": c.get("source", "")} for c in cells]
-sys.stdout.write(json.dumps({"cells": keep, "nbformat": 4, "nbformat_minor": 4, "metadata": {}}))
+book = json.loads(sys.stdin.buffer.read().decode("utf-8", "replace"))
+cells = [{"cell_type": c["cell_type"], "source": c.get("source", "")} for c in book["cells"]]
+keep = {"cells": cells, "nbformat": 4, "nbformat_minor": 4, "metadata": book.get("metadata", {})}
+sys.stdout.write(json.dumps(keep))
 """
 
 

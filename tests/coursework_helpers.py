@@ -69,7 +69,7 @@ def answers(part: str) -> dict[str, str]:
 
 
 def rows(table: Path) -> dict[str, dict[str, str]]:
-    with table.open(newline="") as file:
+    with table.open(newline="", encoding="utf-8-sig") as file:
         return {row["student"]: row for row in csv.DictReader(file)}
 
 

@@ -15,6 +15,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -39,8 +40,9 @@ from tests.coursework_helpers import (
 )
 from tests.page_rules import CONFIG, ROOT, TRICK_PARTS
 from tricks_lib import law
-from tricks_lib.coursework import release, rubric, sandbox, selfcheck, submissions
+from tricks_lib.coursework import parts, release, rubric, sandbox, selfcheck, submissions
 from tricks_lib.coursework.__main__ import main
+from tricks_lib.coursework.grade import Grader
 from tricks_lib.coursework.judges import studies
 from tricks_lib.coursework.runner import Definitions, Observer, cells_of, plain
 
@@ -438,6 +440,9 @@ def npy(shape: str, descr: str = "'<f8'", body: bytes = b"") -> bytes:
         zipped(a=npy("(1,)", "'|O'", b"cos\nsystem\n(S'true'\ntR.")),
         zipped(a=npy("(1,)", "[('x', '<f8')]", b"\0" * 8)),
         zipped(a=npy("(1,)", "'|V8'", b"\0" * 8)),
+        zipped(a=npy("()", "'<U1'", b"\xff\xff\xff\x7f")),  # a character that does not exist
+        zipped(a=npy("(1000000000000,)", "'<U0'")),
+        zipped(a=npy("()", "'>f8'", b"\0" * 8)),
         zipped(**{f"a{n}": npy("()", body=b"\0" * 8) for n in range(rubric.MAX_ARRAYS + 1)}),
         zipped(a=b"\0" * (rubric.MAX_BYTES + 1)),  # a bomb: small outside, large inside
     ],
@@ -511,7 +516,7 @@ LAYOUTS = {
     ),
     "same name": (
         ["Ada_1_assignsubmission_file_/x.ipynb", "Ada_2_assignsubmission_file_/x.ipynb"],
-        ["Ada_1_assignsubmission_file_", "Ada_2_assignsubmission_file_"],
+        ["Ada (1)", "Ada (2)"],
     ),
 }
 
@@ -553,7 +558,7 @@ def test_links_and_giants_are_not_followed(tmp_path: Path, monkeypatch) -> None:
     found = {s.student: (s.data, s.problem) for s in submissions.read(folder)}
     assert list(found) == ["ada", "eve", "giant", "mallory"]
     assert found["eve"] == found["mallory"] == (None, "is a link, which is not followed")
-    assert found["giant"] == (None, "is too large for a notebook")
+    assert found["giant"] == (None, "is too large for a notebook, even without its outputs")
     with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
         link = zipfile.ZipInfo("eve.ipynb")
         link.external_attr = 0o120777 << 16
@@ -564,13 +569,13 @@ def test_links_and_giants_are_not_followed(tmp_path: Path, monkeypatch) -> None:
     assert found == {
         "bob": "",
         "eve": "is a link, which is not followed",
-        "giant": "is too large for a notebook",
+        "giant": "is too large for a notebook, even without its outputs",
     }
 
 
 def test_no_submissions_is_said(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(FileNotFoundError, match=r"notebooks|neither"):
+        with pytest.raises(FileNotFoundError, match=r"no submissions|neither"):
             submissions.read(place)
 
 
@@ -709,16 +714,94 @@ def test_a_batch_stops_before_it_grades_wrongly(
     assert words in capsys.readouterr().err and not (tmp_path / "grades.csv").exists()
 
 
+HARMFUL = {
+    "=HYPERLINK(1)": "'=HYPERLINK(1)",
+    ";=1+1": ",=1+1",
+    "a;=1+1": "a,=1+1",
+    "\n=1": "'=1",
+    " \t+1": "'+1",
+    "\uff1d1": "'\uff1d1",
+    "\x1b\uff20x": "'\uff20x",
+    '"=1"': '\'"=1"',
+    "-5": "'-5",
+}
+NAMES = ["Zoë & Co", "zoë & co", "<b>x", "हिन्दी", "😀" * 60, "😀" * 61]
+
+
 def test_names_do_no_harm(tmp_path: Path, pretend) -> None:
     source, subs = private(tmp_path), tmp_path / "subs"
     subs.mkdir()
-    for name in ("=HYPERLINK(1)", "Zoë & Co", "zoë & co", "<b>x"):
+    for name in (*HARMFUL, *NAMES):
         (subs / f"{name}.ipynb").write_bytes(notebook_of(*GOOD))
+    (subs / os.fsdecode(b"latin \xe9.ipynb")).write_bytes(notebook_of(*GOOD))
     assert main(command(tmp_path, source)) == 0
-    assert "'=HYPERLINK(1)" in rows(tmp_path / "grades.csv")
+    table = (tmp_path / "grades.csv").read_bytes()
+    assert table.startswith(b"\xef\xbb\xbf") and b";" not in table and b"\t" not in table
+    found = rows(tmp_path / "grades.csv")
+    assert {*HARMFUL.values(), *NAMES} <= set(found) and len(found) == len(HARMFUL) + len(NAMES) + 1
     files = sorted(path.name for path in (tmp_path / "grades_feedback").iterdir())
-    assert len({name.lower() for name in files}) == 4 and all("=" not in name for name in files)
+    assert len({name.casefold() for name in files}) == len(found)
+    assert all("=" not in name for name in files) and "हिन्दी.md" in files
     assert "<b>" not in (tmp_path / "grades_feedback" / "_b_x.md").read_text()
+
+
+def test_whoever_hands_in_no_notebook_has_a_row_and_is_counted(tmp_path: Path, pretend) -> None:
+    source, subs = private(tmp_path), tmp_path / "subs"
+    (subs / "Cy_3_assignsubmission_onlinetext_").mkdir(parents=True)
+    (subs / "Cy_3_assignsubmission_onlinetext_" / "onlinetext.html").write_text("<p>done</p>")
+    put(subs, "Bob_2_assignsubmission_file_/work.py")
+    (subs / "Ada_1_assignsubmission_file_").mkdir()
+    (subs / "Ada_1_assignsubmission_file_" / "x.ipynb").write_bytes(notebook_of(*GOOD))
+    assert main(command(tmp_path, source)) == 0
+    found = rows(tmp_path / "grades.csv")
+    assert [(found[who]["id"], found[who]["total"]) for who in ("Ada", "Bob", "Cy")] == [
+        ("1", "3"),
+        ("2", "0"),
+        ("3", "0"),
+    ]
+    assert found["Bob"]["status"] == "no notebook: work.py was handed in"
+    said = (tmp_path / "grades_summary.txt").read_text()
+    assert "2 handed in no notebook, and count as 0: Bob, Cy" in said
+    assert "no notebook" in (tmp_path / "grades_feedback" / "Cy.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("jobs", "0"), ("jobs", "x"), ("limit", "-1"), ("mem", "0"), ("seed", "-1")],
+)
+def test_a_bad_option_gets_one_sentence(option: str, value: str, tmp_path: Path, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["grade", "own", str(tmp_path), "-o", "x.csv", f"--{option}={value}"])
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2 and f"{value} is not a " in said and "Traceback" not in said
+
+
+def test_what_was_stopped_beside_others_is_tried_again_alone(tmp_path: Path, monkeypatch) -> None:
+    part = parts.find("own", private(tmp_path))
+    at_work, asked = [], []
+
+    def observe(kind, part, notebook, given, seed, limits, slot, questions=None):
+        at_work.append(slot)
+        try:
+            asked.append((slot, questions, list(at_work)))
+            time.sleep(0.02)
+            missing = packed({"_missing": np.array("lost")})
+            sent = dict.fromkeys(part.questions, sandbox.Sent("ok", missing))
+            if b"busy" in notebook:
+                sent["double"] = sandbox.Sent("busy" if slot is not None else "time")
+                sent["again"] = sandbox.Sent("killed") if slot is not None else sent["again"]
+            return {n: s for n, s in sent.items() if questions is None or n in questions}
+        finally:
+            at_work.remove(slot)
+
+    monkeypatch.setattr(sandbox, "observe", observe)
+    grader = Grader(part, 1, sandbox.Limits(3), "bwrap", jobs=3)
+    many = [submissions.Submission(str(n), "", b"busy" if n % 3 else b"") for n in range(12)]
+    results = {one.student: found for one, found in grader.grade_all(many)}
+    alone = [(questions, others) for slot, questions, others in asked if slot is None]
+    assert alone == [(["double", "again"], [None])] * 8
+    double, again = (results["1"].marks[name][0].problem for name in ("double", "again"))
+    assert "more than 3 seconds" in double and again == "lost"
 
 
 # ------------------------------------------------------------------------------- Gradescope

@@ -1,4 +1,4 @@
-"""Nobody vanishes: every student of an export has a row, whatever was handed in and however named."""
+"""Nobody vanishes: every student of an export has a row, whatever was handed in, however named."""
 
 from __future__ import annotations
 

@@ -322,8 +322,11 @@ def _bwrap(folder: Path) -> list[str]:
 def _knows_size() -> bool:
     global _size
     if _size is None:
-        done = subprocess.run(["bwrap", "--help"], capture_output=True, text=True)
-        _size = "--size" in done.stdout + done.stderr
+        try:
+            done = subprocess.run(["bwrap", "--help"], capture_output=True, text=True)
+            _size = "--size" in done.stdout + done.stderr
+        except OSError:
+            _size = False
     return _size
 
 

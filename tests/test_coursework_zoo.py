@@ -235,8 +235,9 @@ def test_feedback_says_what_happened(graded: Graded, part: str) -> None:
         "Resource temporarily unavailable",
     ):
         assert words in said["disasters"], said["disasters"]
-    for words in ("Network is unreachable", "SystemExit", "ended the sandbox"):
+    for words in ("Network is unreachable", "SystemExit"):
         assert words in said["mischief"], said["mischief"]
+    assert "ended the sandbox" not in said["mischief"]  # its parent is out of reach
     assert "ValueError: 0 secrets, root False" in said["mischief"], said["mischief"]
     assert "code cell" in said["honest_messy"] and "SyntaxError" in said["honest_messy"]
 

@@ -136,9 +136,9 @@ def enter(job: dict) -> None:
         os.setgroups([])
         os.setresgid(job["uid"], job["uid"], job["uid"])
         os.setresuid(job["uid"], job["uid"], job["uid"])
+    _prctl(DUMPABLE, 1)  # an ordinary process again, as libraries expect
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")  # the first to go, before the grader
-    _prctl(DUMPABLE, 1)  # an ordinary process again, as libraries expect
     _prctl(NO_NEW_PRIVS, 1)
     program = filter_program(platform.machine(), network=job["network"])
     if program:
@@ -218,20 +218,22 @@ class Meter:
     def __init__(self) -> None:
         self.tick = os.sysconf("SC_CLK_TCK")
         self.most: dict[int, float] = {}  # each process's own, which only grows
+        self.queued: dict[int, float] = {}  # how long it could have worked and had no core
         self.dead = self._of_dead()
-        self.waited = 0.0  # for a core, by the first process
+        self.used = self.waited = 0.0
 
-    def used(self, child: int) -> float:
-        """Seconds up to now."""
+    def look(self) -> None:
+        """Bring ``used`` and ``waited`` up to now, in seconds."""
         family = set(_everybody_else())
         for pid, fields in _stats():
             if pid in family:
                 own = (int(fields[11]) + int(fields[12])) / self.tick
                 self.most[pid] = max(own, self.most.get(pid, 0.0))
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            schedule = Path(f"/proc/{child}/schedstat").read_text().split()
-            self.waited = max(self.waited, int(schedule[1]) / 1e9)
-        return max(sum(self.most.values()), self._of_dead() - self.dead)
+                with contextlib.suppress(OSError, ValueError, IndexError):
+                    schedule = Path(f"/proc/{pid}/schedstat").read_text().split()
+                    self.queued[pid] = int(schedule[1]) / 1e9
+        self.used = max(sum(self.most.values()), self._of_dead() - self.dead)
+        self.waited = sum(self.queued.values())
 
     def _of_dead(self) -> float:
         times = os.times()
@@ -241,8 +243,9 @@ class Meter:
 def watch(job: dict, child: int, pipe: int) -> tuple[str, bytes]:
     """Read what a question's process sends until it ends, or its time is up.
 
-    Its status is empty when it ended by itself; ``"time"``, ``"output"``; or ``"busy"``: its time
-    on the clock was up, for much of which it waited for a core that others had.
+    Time in which it waits for a core that others have does not count, up to three times the limit.
+    Its status is empty when it ended by itself; ``"time"``, ``"output"``; or ``"busy"``: time was
+    up, for most of which it waited.
     """
     begin = time.monotonic()
     parts, size, is_open, look = [], 0, True, begin + LOOK
@@ -269,11 +272,12 @@ def watch(job: dict, child: int, pipe: int) -> tuple[str, bytes]:
                 return "", b"".join(parts)
             if now > look:
                 look = now + LOOK
-                if meter.used(child) > job["limit"] + 1:
+                meter.look()
+                mine = now - begin - meter.waited
+                if meter.used > job["limit"] + 1 or mine > job["limit"] + job["grace"]:
                     return "time", b""
             select.select([*end, *([pipe] if is_open else [])], [], [], LOOK)
-        used = meter.used(child)
-        starved = used < 0.75 * job["limit"] and meter.waited > 0.2 * job["wall"]
+        starved = meter.used < job["limit"] and meter.waited > 0.5 * job["wall"]
         return ("busy" if starved else "time"), b""
     finally:
         for extra in end:

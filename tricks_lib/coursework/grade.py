@@ -139,7 +139,7 @@ class Grader:
             # Not the seed of the inputs, which a student's code could draw again from it.
             int(hashlib.sha256(f"student {self.seed}".encode()).hexdigest()[:8], 16),
             self.limits,
-            slot,
+            slot if self.jobs > 1 else None,  # one alone may have every core
             **more,
         )
 

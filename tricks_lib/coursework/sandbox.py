@@ -72,7 +72,8 @@ class Limits:
     """What one question of one submission may use.
 
     Attributes:
-        seconds: of CPU time, of all its processes together; two more may pass on the clock.
+        seconds: of CPU time, of all its processes together; two more may pass on the clock, where
+            it does not wait for a core.
         memory: in GB, for each process; all together may use one more.
         output: bytes that may be sent back.
         processes: how many there may be at a time.
@@ -220,7 +221,8 @@ def _run_once(
         "questions": questions,
         "seed": seed,
         "limit": limits.seconds,
-        "wall": limits.seconds + GRACE,
+        "grace": GRACE,
+        "wall": _wall(limits),
         "memory": limits.memory,
         "output": limits.output,
         "processes": _process_limit(limits, root) if kind != "none" else 0,
@@ -247,6 +249,11 @@ def _run_once(
     yield from frames[1:]
     if late:
         yield LATE_FRAME, Sent("time")
+
+
+def _wall(limits: Limits) -> float:
+    """The longest that a question may take on the clock, where it waits for a core."""
+    return 3 * limits.seconds + GRACE
 
 
 def _user(kind: str, slot: int | None) -> int:
@@ -379,7 +386,7 @@ def _run(command: list[str], limits: Limits, questions: int) -> tuple[bytes, str
                         break
                     data += part
                     if frames.grew(data):  # each question has a time of its own
-                        deadline = time.monotonic() + limits.seconds + GRACE + LATE
+                        deadline = time.monotonic() + _wall(limits) + LATE
         finally:
             over.set()
             _kill(process)

@@ -34,6 +34,11 @@ REFUSED = {
     "kcmp": (312, 272),
     "pidfd_getfd": (438, 438),
     "sched_setaffinity": (203, 122),
+    "sched_setscheduler": (144, 119),
+    "sched_setparam": (142, 118),
+    "sched_setattr": (314, 274),
+    "setpriority": (141, 140),
+    "ioprio_set": (251, 30),
     # what outlives a process: keys, and the shared memory, queues and locks of System V
     "add_key": (248, 217),
     "request_key": (249, 218),
@@ -44,6 +49,10 @@ REFUSED = {
     "msgget": (68, 186),
     "semget": (64, 190),
     "mq_open": (240, 180),
+    # locks and news of files that all sandboxes see, by which two students could talk
+    "flock": (73, 32),
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
     # memory that belongs to no process
     "memfd_create": (319, 279),
     "memfd_secret": (447, 447),
@@ -91,7 +100,13 @@ REFUSED = {
     # libraries then use clone, whose flags a filter can read
     "clone3": (435, 435),
 }
-SPECIAL = {"clone": (56, 220), "socket": (41, 198), "prlimit64": (302, 261)}
+SPECIAL = {
+    "clone": (56, 220),
+    "fcntl": (72, 25),
+    "prlimit64": (302, 261),
+    "socket": (41, 198),
+}
+LOCKS = (6, 7, 37, 38, 1024, 1026)  # fcntl's commands for locks, leases and news
 NEW_WORLDS = 0x7E020080  # clone's flags for namespaces
 FAMILIES = (1, 16)  # of sockets: between processes, and netlink
 NETWORK = (2, 10)  # IPv4 and IPv6, which are harmless where the sandbox has no network
@@ -333,6 +348,10 @@ def filter_program(machine: str, network: bool = True) -> bytes:
     lines += [unless(NEW_WORLDS, 1, 0x45), refuse(errno.EPERM), allow]
     lines += [unless(SPECIAL["prlimit64"][column], 4), load(16)]
     lines += [unless(0, 1), allow, refuse(errno.EPERM)]
+    lines += [unless(SPECIAL["fcntl"][column], 2 + 2 * len(LOCKS)), load(24)]  # the second
+    for command in LOCKS:
+        lines += [unless(command, 1), refuse(errno.ENOLCK)]
+    lines += [allow]
     families = FAMILIES + NETWORK if network else FAMILIES
     lines += [unless(SPECIAL["socket"][column], 2 + 2 * len(families)), load(16)]
     for family in families:

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 BATCH_NORMS = [(nn.functional, "batch_norm"), (torch, "batch_norm"), (torch, "native_batch_norm")]
+# Library functions that are the answer to a question, and closed while it is asked.
+CLOSED = {"norm_two_steps": BATCH_NORMS, "CumulativeNorm": BATCH_NORMS}
 
 
 def shift_images(answer, given, see):
@@ -32,8 +34,7 @@ def standardise_channels(answer, given, see):
 
 def norm_two_steps(answer, given, see):
     x = given["x"].requires_grad_()
-    with see.without(*BATCH_NORMS):
-        y = see.call("y", answer, x, given["gamma"], given["beta"], given["eps"])
+    y = see.call("y", answer, x, given["gamma"], given["beta"], given["eps"])
 
     def gradient():
         return torch.autograd.grad((y * given["weights"]).sum(), x)[0]
@@ -44,21 +45,20 @@ def norm_two_steps(answer, given, see):
 
 def CumulativeNorm(answer, given, see):
     units = given["batches"].shape[-1]
-    with see.without(*BATCH_NORMS):
-        layer = see.call("layer", answer, units)
-        if not isinstance(layer, nn.Module):
-            return
-        layer.train()
-        for number, batch in enumerate(given["batches"]):
-            see.call(f"train_{number}", layer, batch)
-        fresh = see.call("fresh", answer, units)
-        see.call("loaded", lambda: fresh.load_state_dict(layer.state_dict()))
-        layer.eval()
-        for name in ("eval", "again"):
-            see.call(name, layer, given["test"])
-        see.call("alone", layer, given["test"][:1])
-        if "loaded.error" not in see.arrays:
-            see.call("from_file", fresh.eval(), given["test"])
+    layer = see.call("layer", answer, units)
+    if not isinstance(layer, nn.Module):
+        return
+    layer.train()
+    for number, batch in enumerate(given["batches"]):
+        see.call(f"train_{number}", layer, batch)
+    fresh = see.call("fresh", answer, units)
+    see.call("loaded", lambda: fresh.load_state_dict(layer.state_dict()))
+    layer.eval()
+    for name in ("eval", "again"):
+        see.call(name, layer, given["test"])
+    see.call("alone", layer, given["test"][:1])
+    if "loaded.error" not in see.arrays:
+        see.call("from_file", fresh.eval(), given["test"])
 
 
 def decide(answer, given, see):

@@ -11,6 +11,8 @@ from torch import nn
 
 CLIPS = [(nn.utils, "clip_grad_norm_"), (nn.utils.clip_grad, "clip_grad_norm_")]
 CLIPS += [(nn.utils, "get_total_norm"), (nn.utils, "clip_grads_with_norm_")]
+# Library functions that are the answer to a question, and closed while it is asked.
+CLOSED = {"clip_together_": CLIPS}
 
 
 def _flat(model):

@@ -15,6 +15,8 @@ INITS = [
     (nn.init, "_calculate_fan_in_and_fan_out"),
     (nn.init, "_calculate_correct_fan"),
 ]
+# Library functions that are the answer to a question, and closed while it is asked.
+CLOSED = {"he_init_": INITS}
 
 
 def momentum_step(answer, given, see):

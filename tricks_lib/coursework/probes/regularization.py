@@ -10,6 +10,9 @@ import torch
 from torch import nn
 
 DROPOUTS = [(nn.functional, "dropout"), (torch, "dropout"), (torch, "native_dropout")]
+ENTROPIES = [(nn.functional, "cross_entropy"), (torch._C._nn, "cross_entropy_loss")]
+# Library functions that are the answer to a question, and closed while it is asked.
+CLOSED = {"InvertedDropout": DROPOUTS, "smoothed_loss": ENTROPIES}
 
 
 def read_history(answer, given, see):
@@ -35,10 +38,8 @@ def InvertedDropout(answer, given, see):
 
 def smoothed_loss(answer, given, see):
     logits = given["logits"].requires_grad_()
-    entropy = (nn.functional, "cross_entropy"), (torch._C._nn, "cross_entropy_loss")
-    with see.without(*entropy):
-        loss = see.call("loss", answer, logits, given["y"], given["smoothing"])
-        see.call("large", answer, given["large"], given["y"], given["smoothing"])
+    loss = see.call("loss", answer, logits, given["y"], given["smoothing"])
+    see.call("large", answer, given["large"], given["y"], given["smoothing"])
 
     def gradient():
         return torch.autograd.grad(loss, logits)[0]

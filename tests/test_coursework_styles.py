@@ -112,15 +112,23 @@ def random_flip(x, y, safe):
 """
 SHIFT = """
 def shift_images(x, right, down):
-    padded = nn.functional.pad(x, {})
-    return padded[..., :x.shape[-2], :x.shape[-1]]
+    height, width = x.shape[2:]
+    rows, columns = torch.arange(height) - down, torch.arange(width) - right
+    moved = x[
+        :,
+        :,
+        rows
+        % height,
+    ][..., columns % width]
+    inside = ((rows >= 0) & (rows < height))[:, None] & (columns >= 0) & (columns < width)
+    return moved * inside
 """
 
 STYLES: dict[str, tuple[str, list[str]]] = {
     # ---- how a function is made
     "a def": ("min_max", [MIN_MAX]),
     "a stub above": ("min_max", [STUB, MIN_MAX]),
-    "a stub below": ("min_max", [MIN_MAX, f"if False:\n    pass\n{STUB}" if 0 else MIN_MAX]),
+    "a stub that was run again": ("min_max", [STUB, MIN_MAX, "# a note\n" + STUB, MIN_MAX]),
     "a lambda below the stub": (
         "min_max",
         [
@@ -141,7 +149,9 @@ STYLES: dict[str, tuple[str, list[str]]] = {
         "min_max",
         [
             "from functools import partial",
-            MIN_MAX.replace("min_max(", "_scale(eps, ").replace("(high - low)", "(high - low + eps)"),
+            MIN_MAX.replace("min_max(", "_scale(eps, ").replace(
+                "(high - low)", "(high - low + eps)"
+            ),
             "min_max = partial(_scale, 0.0)",
         ],
     ),
@@ -163,7 +173,10 @@ STYLES: dict[str, tuple[str, list[str]]] = {
     ),
     "a closure": (
         "min_max",
-        [f"def make():{MIN_MAX.replace(chr(10), chr(10) + '    ')}\n    return min_max", "min_max = make()"],
+        [
+            f"def make():{MIN_MAX.replace(chr(10), chr(10) + '    ')}\n    return min_max",
+            "min_max = make()",
+        ],
     ),
     "scikit-learn": (
         "min_max",
@@ -201,17 +214,25 @@ STYLES: dict[str, tuple[str, list[str]]] = {
         "min_max",
         [
             "from functools import lru_cache\n\n@lru_cache\ndef one(): return torch.ones(())",
-            MIN_MAX.replace("low, high =", "u = one()\n    low, high =").replace("(high - low)", "(high - low) * u", 1),
+            MIN_MAX.replace("low, high =", "u = one()\n    low, high =").replace(
+                "(high - low)", "(high - low) * u", 1
+            ),
         ],
     ),
     "jit.script": (
         "momentum_step",
-        ["@torch.jit.script\n" + STEP.replace("lr, momentum", "lr: float, momentum: float") + MOMENTUM.format("", "")],
+        [
+            "@torch.jit.script\n"
+            + STEP.replace("lr, momentum", "lr: float, momentum: float")
+            + MOMENTUM.format("", "")
+        ],
     ),
     "jit.script of a helper": (
         "momentum_step",
         [
-            STEP.replace("momentum_step", "step").replace("lr, momentum", "lr: float, momentum: float")
+            STEP.replace("momentum_step", "step").replace(
+                "lr, momentum", "lr: float, momentum: float"
+            )
             + MOMENTUM.format("", ""),
             "momentum_step = torch.jit.script(step)",
         ],
@@ -226,7 +247,11 @@ STYLES: dict[str, tuple[str, list[str]]] = {
     "wrapped afterwards": ("min_max", [MIN_MAX, "min_max = torch.no_grad()(min_max)"]),
     "the name is used again for a result": (
         "min_max",
-        [MIN_MAX, 'tl.check("data_processing.min_max", min_max)', "min_max = min_max(torch.rand(3, 2), torch.rand(3, 2))"],
+        [
+            MIN_MAX,
+            'tl.check("data_processing.min_max", min_max)',
+            "min_max = min_max(torch.rand(3, 2), torch.rand(3, 2))",
+        ],
     ),
     # ---- where it stands
     "under with": ("min_max", ["with torch.no_grad():" + MIN_MAX.replace("\n", "\n    ")]),
@@ -242,27 +267,35 @@ STYLES: dict[str, tuple[str, list[str]]] = {
     "one of two": (
         "min_max",
         [
-            "FAST = torch.__version__ > '1'\nif FAST:" + MIN_MAX.replace("\n", "\n    ")
+            "FAST = torch.__version__ > '1'\nif FAST:"
+            + MIN_MAX.replace("\n", "\n    ")
             + "\nelse:\n    def min_max(a, b): return None"
         ],
     ),
     "in a loop": (
         "min_max",
-        ["for power in (1,):" + MIN_MAX.replace("\n", "\n    ").replace("amax(0)", "amax(0) ** power")],
+        [
+            "for power in (1,):"
+            + MIN_MAX.replace("\n", "\n    ").replace("amax(0)", "amax(0) ** power")
+        ],
     ),
     "an indented cell": ("min_max", [MIN_MAX.replace("\n", "\n    ")]),
     "with prompts": ("min_max", [">>> " + MIN_MAX.strip().replace("\n", "\n... ")]),
     "two statements in a line": ("min_max", ["import math; low = 3" + MIN_MAX]),
     # ---- magics
-    "a magic above": ("min_max", ["%matplotlib inline" + MIN_MAX]),
+    "a magic above": ("min_max", ["%precision 3" + MIN_MAX]),
     "Black's per cent": (
         "shift_images",
-        ["%config InlineBackend.figure_format = 'png'\n\ndef wrap(a, height):\n    return (\n        a\n        % height\n    )"
-         + SHIFT.format("(right, 0, down, 0) if wrap(0, 3) == 0 else 0").replace("padded[...", "padded[...")],
+        ["%precision 3\n" + SHIFT],
     ),
     "per cent in a text": (
         "min_max",
-        ['%pip --version\n' + MIN_MAX.replace("\n    low", '\n    """Scales.\n\n%timeit stands here\n!ls\n    """\n    low')],
+        [
+            "%pip --version\n"
+            + MIN_MAX.replace(
+                "\n    low", '\n    """Scales.\n\n%timeit stands here\n!ls\n    """\n    low'
+            )
+        ],
     ),
     "time": ("min_max", ["%%time" + MIN_MAX]),
     "time a line": ("min_max", [MIN_MAX.replace("min_max", "f"), "%time min_max = f"]),
@@ -273,10 +306,17 @@ STYLES: dict[str, tuple[str, list[str]]] = {
         ["if True:\n    %precision 4\n    SIDE = 2" + MIN_MAX],
     ),
     "a continued command": ("min_max", ["!echo one \\\n  two" + MIN_MAX]),
-    "not equal": ("min_max", ["%precision 3" + MIN_MAX.replace("\n    low", "\n    assert (1\n        != 2)\n    low")]),
+    "not equal": (
+        "min_max",
+        ["%precision 3" + MIN_MAX.replace("\n    low", "\n    assert (1\n        != 2)\n    low")],
+    ),
     "a file written by a cell": (
         "min_max",
-        ["%%writefile g1_helper_of_tests.py\n" + MIN_MAX.replace("min_max", "scale"), "from g1_helper_of_tests import scale", "min_max = scale"],
+        [
+            "%%writefile helper_of_a_style.py\n" + MIN_MAX.replace("min_max", "scale"),
+            "from helper_of_a_style import scale",
+            "min_max = scale",
+        ],
     ),
     # ---- what it needs
     "a constant": ("min_max", ["AXIS = 0", MIN_MAX.replace("amin(0)", "amin(AXIS)")]),
@@ -284,17 +324,29 @@ STYLES: dict[str, tuple[str, list[str]]] = {
         "min_max",
         [
             'device = torch.device("cuda" if torch.cuda.is_available() else "cpu")',
-            MIN_MAX.replace("\n    low", "\n    x_train, x_test = x_train.to(device), x_test.to(device)\n    low"),
+            MIN_MAX.replace(
+                "\n    low",
+                "\n    x_train, x_test = x_train.to(device), x_test.to(device)\n    low",
+            ),
         ],
     ),
-    "a tensor": ("min_max", ["ZERO = torch.zeros(4)", MIN_MAX.replace(" / (high", " / (ZERO[0] + high")]),
+    "a tensor": (
+        "min_max",
+        ["ZERO = torch.zeros(4)", MIN_MAX.replace(" / (high", " / (ZERO[0] + high")],
+    ),
     "machine precision": (
         "min_max",
-        ["EPS = torch.finfo(torch.float32).eps", MIN_MAX.replace("(high - low)", "(high - low).clamp(min=EPS)")],
+        [
+            "EPS = torch.finfo(torch.float32).eps",
+            MIN_MAX.replace("(high - low)", "(high - low).clamp(min=EPS)"),
+        ],
     ),
     "namedtuple": (
         "momentum_step",
-        ["from collections import namedtuple\nStep = namedtuple('Step', 'w v')", STEP + MOMENTUM.format("Step(", ")")],
+        [
+            "from collections import namedtuple\nStep = namedtuple('Step', 'w v')",
+            STEP + MOMENTUM.format("Step(", ")"),
+        ],
     ),
     "dataclass": (
         "min_max",
@@ -304,8 +356,13 @@ STYLES: dict[str, tuple[str, list[str]]] = {
             "def min_max(a, b):\n    r = Range(a.amin(0), a.amax(0))\n    return r.scale(a), r.scale(b)",
         ],
     ),
-    "a helper below": ("min_max", ["def min_max(a, b):\n    return scale(a, a), scale(b, a)",
-        "def scale(x, by):\n    return (x - by.amin(0)) / (by.amax(0) - by.amin(0))"]),
+    "a helper below": (
+        "min_max",
+        [
+            "def min_max(a, b):\n    return scale(a, a), scale(b, a)",
+            "def scale(x, by):\n    return (x - by.amin(0)) / (by.amax(0) - by.amin(0))",
+        ],
+    ),
     "a helper made anew for a later question": (
         "min_max",
         [
@@ -317,63 +374,150 @@ STYLES: dict[str, tuple[str, list[str]]] = {
     ),
     "a table that is filled": (
         "decide",
-        ["from scipy import stats", "table = {}\nfor n in range(1, 60):\n    table[n] = float(stats.t.ppf(0.995, n))",
-         "T = lambda n: table[n]", INTERVAL, DECIDE],
+        [
+            "from scipy import stats",
+            "table = {}\nfor n in range(1, 60):\n    table[n] = float(stats.t.ppf(0.995, n))",
+            "T = lambda n: table[n]",
+            INTERVAL,
+            DECIDE,
+        ],
     ),
     "a list that grows": (
         "decide",
-        ["from scipy import stats", "table = [math.nan]", "for n in range(1, 60): table.append(float(stats.t.ppf(0.995, n)))",
-         "T = table.__getitem__", INTERVAL, DECIDE],
+        [
+            "from scipy import stats",
+            "table = [math.nan]",
+            "for n in range(1, 60): table.append(float(stats.t.ppf(0.995, n)))",
+            "T = table.__getitem__",
+            INTERVAL,
+            DECIDE,
+        ],
     ),
     "a frozen distribution": (
         "decide",
-        ["import scipy.stats as st", "T = partial(st.t.ppf, 0.995)", "from functools import partial"][::-1] + [INTERVAL, DECIDE],
+        [
+            "import scipy.stats as st",
+            "from functools import partial",
+            "T = partial(st.t.ppf, 0.995)",
+            INTERVAL,
+            DECIDE,
+        ],
     ),
     "globals set by a function": (
         "decide",
-        ["def setup():\n    global T\n    from scipy import stats\n    T = lambda n: stats.t.ppf(0.995, n)", "setup()", INTERVAL, DECIDE],
+        [
+            "def setup():\n    global T\n    from scipy import stats\n    T = lambda n: stats.t.ppf(0.995, n)",
+            "setup()",
+            INTERVAL,
+            DECIDE,
+        ],
     ),
-    "a star import": ("baseline_loss", ["from torch import *", BASELINE.replace("torch.log", "log").replace("torch.bincount", "bincount")]),
+    "a star import": (
+        "baseline_loss",
+        [
+            "from torch import *",
+            BASELINE.replace("torch.log", "log").replace("torch.bincount", "bincount"),
+        ],
+    ),
     "an import that may fail": (
         "min_max",
-        ["try:\n    import cupy as xp\nexcept ImportError:\n    import numpy as xp",
-         "def min_max(a, b):\n    a, b = a.numpy(), b.numpy()\n    low, span = xp.min(a, 0), xp.ptp(a, 0)\n    return (a - low) / span, (b - low) / span"],
+        [
+            "try:\n    import cupy as xp\nexcept ImportError:\n    import numpy as xp",
+            "def min_max(a, b):\n    a, b = a.numpy(), b.numpy()\n    low, span = xp.min(a, 0), xp.ptp(a, 0)\n    return (a - low) / span, (b - low) / span",
+        ],
     ),
-    "imports inside": ("min_max", [MIN_MAX.replace("\n    low", "\n    import numpy as np\n    low")]),
-    "slow cells around": ("min_max", ["history = [sum(range(10**5)) for _ in range(200)]", MIN_MAX, "print(len(history))"]),
-    "names of a training loop": ("min_max", ["low = 'used elsewhere'\nfor low in range(3):\n    pass", MIN_MAX]),
-    "eval": ("min_max", ["def scale(x, by):\n    return (x - by.amin(0)) / (by.amax(0) - by.amin(0))",
-        "def min_max(a, b):\n    f = eval('scale')\n    return f(a, a), f(b, a)"]),
-    "a generator of numpy": ("random_flip", ["import numpy as np", "rng = np.random.default_rng()", FLIP.format("rng.random(len(x)) < 0.5")]),
-    "a seeded generator": ("random_flip", ["g = torch.Generator().manual_seed(3)", FLIP.format("torch.rand(len(x), generator=g) < 0.5")]),
-    "Python's random": ("random_flip", ["import random", FLIP.format("[random.random() < 0.5 for _ in range(len(x))]")]),
-    "numpy's old random": ("random_flip", ["import numpy as np\nnp.random.seed(1)", FLIP.format("np.random.rand(len(x)) < 0.5")]),
+    "imports inside": (
+        "min_max",
+        [MIN_MAX.replace("\n    low", "\n    import numpy as np\n    low")],
+    ),
+    "slow cells around": (
+        "min_max",
+        ["history = [sum(range(10**5)) for _ in range(200)]", MIN_MAX, "print(len(history))"],
+    ),
+    "names of a training loop": (
+        "min_max",
+        ["low = 'used elsewhere'\nfor low in range(3):\n    pass", MIN_MAX],
+    ),
+    "eval": (
+        "min_max",
+        [
+            "def scale(x, by):\n    return (x - by.amin(0)) / (by.amax(0) - by.amin(0))",
+            "def min_max(a, b):\n    f = eval('scale')\n    return f(a, a), f(b, a)",
+        ],
+    ),
+    "a generator of numpy": (
+        "random_flip",
+        [
+            "import numpy as np",
+            "rng = np.random.default_rng()",
+            FLIP.format("rng.random(len(x)) < 0.5"),
+        ],
+    ),
+    "a seeded generator": (
+        "random_flip",
+        [
+            "g = torch.Generator().manual_seed(3)",
+            FLIP.format("torch.rand(len(x), generator=g) < 0.5"),
+        ],
+    ),
+    "Python's random": (
+        "random_flip",
+        ["import random", FLIP.format("[random.random() < 0.5 for _ in range(len(x))]")],
+    ),
+    "numpy's old random": (
+        "random_flip",
+        ["import numpy as np\nnp.random.seed(1)", FLIP.format("np.random.rand(len(x)) < 0.5")],
+    ),
     # ---- classes
     "a class": ("CumulativeNorm", [NORM]),
     "a class with a text, that inherits": (
         "CumulativeNorm",
-        [NORM.replace("CumulativeNorm", "RunningNorm"), 'class CumulativeNorm(RunningNorm):\n    """Forgets nothing."""'],
+        [
+            NORM.replace("CumulativeNorm", "RunningNorm"),
+            'class CumulativeNorm(RunningNorm):\n    """Forgets nothing."""',
+        ],
     ),
     "forward is set later": (
         "CumulativeNorm",
-        [f"class CumulativeNorm(nn.Module):{SUMS}", FORWARD.replace("\n    ", "\n").replace("forward", "run"),
-         'setattr(CumulativeNorm, "forward", run)'],
+        [
+            f"class CumulativeNorm(nn.Module):{SUMS}",
+            FORWARD.replace("\n    ", "\n").replace("forward", "run"),
+            'setattr(CumulativeNorm, "forward", run)',
+        ],
     ),
     "forward is assigned": (
         "CumulativeNorm",
-        [f"class CumulativeNorm(nn.Module):{SUMS}", FORWARD.replace("\n    ", "\n").replace("forward", "run"),
-         "CumulativeNorm.forward = run"],
+        [
+            f"class CumulativeNorm(nn.Module):{SUMS}",
+            FORWARD.replace("\n    ", "\n").replace("forward", "run"),
+            "CumulativeNorm.forward = run",
+        ],
     ),
     "methods set in a loop": (
         "CumulativeNorm",
-        ["class CumulativeNorm(nn.Module):\n    pass", SUMS.replace("\n    ", "\n").replace("super()", "super(CumulativeNorm, self)"),
-         FORWARD.replace("\n    ", "\n"), "for f in (__init__, forward):\n    setattr(CumulativeNorm, f.__name__, f)"],
+        [
+            "class CumulativeNorm(nn.Module):\n    pass",
+            SUMS.replace("\n    ", "\n").replace("super()", "super(CumulativeNorm, self)"),
+            FORWARD.replace("\n    ", "\n"),
+            "for f in (__init__, forward):\n    setattr(CumulativeNorm, f.__name__, f)",
+        ],
     ),
-    "a mixin": ("CumulativeNorm", [f"class Sums:{SUMS}", f"class CumulativeNorm(Sums, nn.Module):{FORWARD}"]),
+    "a mixin": (
+        "CumulativeNorm",
+        [f"class Sums:{SUMS}", f"class CumulativeNorm(Sums, nn.Module):{FORWARD}"],
+    ),
     "a class made by a function": (
         "CumulativeNorm",
-        ["def make(base):\n" + NORM.replace("nn.Module", "base").replace("super()", "super(C, self)").replace("CumulativeNorm", "C").replace("\n", "\n    ").replace("class", "    class", 1)
-         + "\n    return C", "CumulativeNorm = make(nn.Module)"],
+        [
+            "def make(base):\n"
+            + NORM.replace("nn.Module", "base")
+            .replace("super()", "super(C, self)")
+            .replace("CumulativeNorm", "C")
+            .replace("\n", "\n    ")
+            .replace("class", "    class", 1)
+            + "\n    return C",
+            "CumulativeNorm = make(nn.Module)",
+        ],
     ),
     "a function that makes layers": (
         "CumulativeNorm",
@@ -382,21 +526,35 @@ STYLES: dict[str, tuple[str, list[str]]] = {
     "infinity by a call": ("EarlyStopping", ['INF = float("inf")', STOPPING]),
     "type()": (
         "EarlyStopping",
-        ["INF = math.inf", STOPPING.replace("EarlyStopping", "Base"), "EarlyStopping = type('EarlyStopping', (Base,), {})"],
+        [
+            "INF = math.inf",
+            STOPPING.replace("EarlyStopping", "Base"),
+            "EarlyStopping = type('EarlyStopping', (Base,), {})",
+        ],
     ),
     "a base class": (
         "EarlyStopping",
-        ["import abc\nINF = math.inf\n\nclass Callback(abc.ABC):\n    @abc.abstractmethod\n    def update(self, val_loss, model): ...",
-         STOPPING.replace("EarlyStopping:", "EarlyStopping(Callback):")],
+        [
+            "import abc\nINF = math.inf\n\nclass Callback(abc.ABC):\n    @abc.abstractmethod\n    def update(self, val_loss, model): ...",
+            STOPPING.replace("EarlyStopping:", "EarlyStopping(Callback):"),
+        ],
     ),
     # ---- what comes back
-    "numpy's True": ("start_is_sane", ["import numpy as np", SANE.format("np.abs(loss.numpy() - np.log(logits.shape[1])) <= tolerance")]),
-    "a tensor True": ("start_is_sane", [SANE.format("(loss - math.log(logits.shape[1])).abs() <= tolerance")]),
+    "numpy's True": (
+        "start_is_sane",
+        [
+            "import numpy as np",
+            SANE.format("np.abs(loss.numpy() - np.log(logits.shape[1])) <= tolerance"),
+        ],
+    ),
+    "a tensor True": (
+        "start_is_sane",
+        [SANE.format("(loss - math.log(logits.shape[1])).abs() <= tolerance")],
+    ),
     "numpy's float": ("baseline_loss", [BASELINE.replace(".mean()", ".mean().numpy()")]),
     "a list": ("momentum_step", [STEP + MOMENTUM.format("[", "]")]),
     "a loss in float64": ("smoothed_loss", [LOSS.replace("logits.log", "logits.double().log")]),
 }
-del STYLES["a stub below"]
 
 
 # ------------------------------------------------------------------------- what is told instead
@@ -405,7 +563,11 @@ del STYLES["a stub below"]
 TOLD: dict[str, tuple[str, list[str], str | None, str]] = {
     "a package that is missing": (
         "min_max",
-        ["!pip install -q einops_of_nobody", "import einops_of_nobody", MIN_MAX.replace("\n    low", "\n    einops_of_nobody.x\n    low")],
+        [
+            "!pip install -q einops_of_nobody",
+            "import einops_of_nobody",
+            MIN_MAX.replace("\n    low", "\n    einops_of_nobody.x\n    low"),
+        ],
         "einops_of_nobody",
         "needs the package 'einops_of_nobody', which the grader does not have",
     ),
@@ -416,38 +578,60 @@ TOLD: dict[str, tuple[str, list[str], str | None, str]] = {
         "needs the package 'einops_of_nobody', which the grader does not have",
     ),
     "a helper that is not there": (
-        "min_max", [MIN_MAX.replace("\n    low", "\n    helper()\n    low")],
-        "'helper'", "no code cell of the notebook makes 'helper'; was its cell deleted, or renamed?",
+        "min_max",
+        [MIN_MAX.replace("\n    low", "\n    helper()\n    low")],
+        "'helper'",
+        "no code cell of the notebook makes 'helper'; was its cell deleted, or renamed?",
     ),
     "another name": (
-        "min_max", [STUB, MIN_MAX.replace("min_max", "my_min_max"), 'tl.check("data_processing.min_max", my_min_max)'],
-        "your answer must have this name", "not answered",
+        "min_max",
+        [
+            STUB,
+            MIN_MAX.replace("min_max", "my_min_max"),
+            'tl.check("data_processing.min_max", my_min_max)',
+        ],
+        "your answer must have this name",
+        "not answered",
     ),
     "a value that takes long": (
         "min_max",
-        ["#SLOW\nimport time\nt = time.process_time()\nsize = 0\nwhile time.process_time() < t + 3: size += 1",
-         MIN_MAX.replace("\n    low", "\n    assert size\n    low")],
-        "takes too long to be run again", "takes too long to be run again",
+        [
+            "#SLOW\nimport time\nt = time.process_time()\nsize = 0\nwhile time.process_time() < t + 3: size += 1",
+            MIN_MAX.replace("\n    low", "\n    assert size\n    low"),
+        ],
+        "takes too long to be run again",
+        "takes too long to be run again",
     ),
     "a file that is not handed in": (
         "min_max",
-        ["import numpy as np\nopen('g1_gone.txt', 'w').write('3')\nsize = int(open('g1_gone.txt').read())",
-         "import os; os.remove('g1_gone.txt')", MIN_MAX.replace("\n    low", "\n    assert size\n    low")],
-        "needs a file", "needs a file or a network that the grader does not have",
+        [
+            "import numpy as np\nopen('gone.txt', 'w').write('3')\nsize = int(open('gone.txt').read())",
+            "import os; os.remove('gone.txt')",
+            MIN_MAX.replace("\n    low", "\n    assert size\n    low"),
+        ],
+        "needs a file",
+        "needs a file or a network that the grader does not have",
     ),
     "a sparse tensor": (
-        "min_max", [MIN_MAX.replace("low) / (high - low), (x", "low).to_sparse(), (x")],
-        "a dense tensor, not a sparse one", "a dense tensor, not a sparse one",
+        "min_max",
+        [MIN_MAX.replace("low) / (high - low), (x", "low).to_sparse(), (x")],
+        "a dense tensor, not a sparse one",
+        "a dense tensor, not a sparse one",
     ),
     "a complex tensor": (
-        "baseline_loss", [BASELINE.replace(".mean()", ".mean() * 1j")],
-        "real numbers, not complex ones", "real numbers, not complex ones",
+        "baseline_loss",
+        [BASELINE.replace(".mean()", ".mean() * 1j")],
+        "real numbers, not complex ones",
+        "real numbers, not complex ones",
     ),
     "a closed function, imported first": (
         "clip_together_",
-        ["from torch.nn.utils import clip_grad_norm_",
-         "def clip_together_(parameters, max_norm):\n    return clip_grad_norm_(list(parameters), max_norm)"],
-        "write it yourself", "write it yourself",
+        [
+            "from torch.nn.utils import clip_grad_norm_",
+            "def clip_together_(parameters, max_norm):\n    return clip_grad_norm_(list(parameters), max_norm)",
+        ],
+        "write it yourself",
+        "write it yourself",
     ),
 }
 
@@ -465,9 +649,11 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InteractiveShell
     InteractiveShell.clear_instance()
     main = sys.modules["__main__"]
     os.chdir(folder)
+    sys.path.insert(0, "")  # the folder that one works in, as in a kernel
     found = InteractiveShell.instance(config=config, ipython_dir=str(folder))
     yield found
     InteractiveShell.clear_instance()
+    sys.path.remove("")
     sys.modules["__main__"] = main
     os.chdir(before)
 
@@ -496,6 +682,7 @@ def graded(name: str, cells: list[str], folder: Path, **metadata: object) -> tup
     if child == 0:
         try:
             os.chdir(folder)
+            sys.modules.pop("helper_of_a_style", None)
             torch.set_num_threads(1)
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             probe = importlib.import_module(f"tricks_lib.coursework.probes.{part.name}")

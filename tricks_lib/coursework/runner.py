@@ -333,6 +333,7 @@ class Definitions:
         values = {n for b in self.blocks if not b.is_import for n in b.binds} - named
         for block in self.blocks:
             block.changes = self._changes(block.statement, values)
+            self.stubs -= block.changes  # such as a class whose methods are set below it
 
     @classmethod
     def of(cls, text: str) -> Definitions:
@@ -498,6 +499,8 @@ class Definitions:
             except (Exception, SystemExit, _TooLong) as error:  # the next one may be all right
                 for name in block.binds:
                     self._failed[name] = block, error
+                    if isinstance(error, _TooLong):  # half of a loop is worse than none of it
+                        space.pop(name, None)
                 if not block.is_import:
                     self._note_failure(block, error)
                 continue

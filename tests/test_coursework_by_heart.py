@@ -224,11 +224,10 @@ def test_the_public_answers_are_no_answers_to_others(part: str, name: str) -> No
 def test_a_replay_is_right_where_it_was_heard(part: str, name: str) -> None:
     """So that the test above fails for the right reason."""
     tape = record(part, name)
-    if (part, name) in (("parameter_tuning", "freeze_first"),):
-        pytest.skip("an optimizer of other parameters is made anew")
+    if name == "fine_tune":
+        pytest.skip("a tape does not hear that a layer is replaced")
     core = marks(part, name, replay(tape, "order"), selfcheck.PUBLIC_SEED)[0]
-    known = core.problem is None or "gradient" in str(core.problem)
-    assert known, core
+    assert core.problem is None, core
 
 
 @pytest.mark.parametrize(("part", "name"), QUESTIONS)

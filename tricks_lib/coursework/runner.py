@@ -160,19 +160,23 @@ def cells_of(text: str) -> list[str]:
     Raises:
         ValueError: it is no notebook.
     """
-    return _cells(text, "code")
+    return _parts(text)[0]
 
 
-def _cells(text: str, *kinds: str) -> list[str]:
+def _parts(text: str) -> tuple[list[str], list[str], str]:
+    """The sources of a notebook's code cells and of its other cells, and its Python's version."""
     try:
-        return [
-            source if isinstance(source, str) else "".join(source)
-            for cell in json.loads(text)["cells"]
-            if cell.get("cell_type") in kinds
-            for source in [cell.get("source", "")]
-        ]
+        notebook = json.loads(text)
+        code, texts = [], []
+        for cell in notebook["cells"]:
+            source = cell.get("source", "")
+            source = source if isinstance(source, str) else "".join(source)
+            (code if cell.get("cell_type") == "code" else texts).append(source)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError("this is not a notebook") from error
+    info = notebook.get("metadata")
+    info = info.get("language_info") if isinstance(info, dict) else None
+    return code, texts, str(info.get("version", "")) if isinstance(info, dict) else ""
 
 
 def plain(source: str) -> str:
@@ -181,7 +185,7 @@ def plain(source: str) -> str:
     A line is a magic only where a statement could begin: not inside of brackets, of a text or of
     a continued line. What was written above or after a magic keeps its line number.
     """
-    lines, lost = _dedented(source).splitlines(), "pass"
+    lines, lost = _dedented(source).split("\n"), "pass"
     first = next((n for n, line in enumerate(lines) if line.strip()), 0)
     if lines and lines[first].startswith("%%"):
         if not re.match(r"%%(time|capture|prun)\b", lines[first]):
@@ -208,7 +212,7 @@ _MAGIC = re.compile(r"""[%!?,;/].*|[^#'"]*\?{1,2}|[\w.,\s*\[\]'"()]+=\s*[%!].*""
 
 def _dedented(source: str) -> str:
     """A cell without the indent or the prompts that all of its lines have, as IPython does."""
-    lines = source.splitlines()
+    lines = source.replace("\r\n", "\n").split("\n")
     first = next((line for line in lines if line.strip()), "")
     if first.startswith(">>> "):
         return "\n".join(re.sub(r"^(>>>|\.\.\.)( |$)", "", line) for line in lines)
@@ -238,7 +242,7 @@ def _after(line: str, depth: int, quote: str) -> tuple[int, str, bool]:
 
 def _chunks(text: str) -> Iterator[tuple[int, str]]:
     """The statements of a cell that does not parse as a whole, each with its first line."""
-    lines = text.splitlines()
+    lines = text.split("\n")
     starts, depth, quote, continued, decorated = [], 0, "", False, False
     for number, line in enumerate(lines):
         again = re.match(r"(def|class|import|from)\s|@\w", line) and not quote
@@ -342,15 +346,11 @@ class Definitions:
         Raises:
             ValueError: it is no notebook.
         """
-        cells = cells_of(text)
-        info = json.loads(text).get("metadata")
-        info = info.get("language_info") if isinstance(info, dict) else None
-        version = str(info.get("version", "")) if isinstance(info, dict) else ""
-        return cls(cells, _cells(text, "markdown", "raw"), version)
+        return cls(*_parts(text))
 
     def source(self, block: Block) -> str:
         """The text of a statement."""
-        lines = self._sources[block.cell].splitlines()
+        lines = self._sources[block.cell].split("\n")
         return "\n".join(lines[block.statement.lineno - 1 : block.statement.end_lineno])
 
     def _statements(self, number: int, source: str) -> list[ast.stmt]:
@@ -512,7 +512,7 @@ class Definitions:
 
     def _execute(self, block: Block, space: dict[str, Any]) -> None:
         name = f"<cell {block.cell}>"
-        lines = self._sources[block.cell].splitlines(keepends=True)
+        lines = [f"{line}\n" for line in self._sources[block.cell].split("\n")]
         linecache.cache[name] = len(lines), None, lines, name  # torch.jit.script reads the source
         code = _compiled(block.statement, name, self.flags)
         try:

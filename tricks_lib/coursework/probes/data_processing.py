@@ -84,6 +84,7 @@ def train_and_validate(answer, given, see):
     train, val = (given["x_train"], given["y_train"]), (given["x_val"], given["y_val"])
     for run in in_order(given, "one", "all"):
         num_epochs = 1 if run == "one" else given["num_epochs"]
+        sizes.clear()
         model = _small_network(given)
         steps = num_epochs, given["batch_size"], given["lr"]
         accuracies = see.call(run, answer, model, train, val, augment, *steps)

@@ -131,7 +131,9 @@ def wrong_entries(answer, given, see):
 
 def _loss_and_gradient(mix, weights, slopes, offset):
     def loss_of(w):
-        return (weights.to(w.dtype) * (mix.to(w.dtype) @ w.flatten() ** 3)).sum() + offset
+        return (weights.to(w.dtype) * (mix.to(w.dtype) @ w.flatten() ** 3)).sum() + offset.to(
+            w.dtype
+        )
 
     def gradient_of(w):
         return slopes.to(w.dtype).view(w.shape) * w**2

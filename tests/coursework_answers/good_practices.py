@@ -520,7 +520,11 @@ WRONG = {
         "the first ones": (split_first, 3, "another seed gives the same"),
         "unseeded": (split_unseeded, 3, "two different splits"),
         "wrong order": (lambda g, s, seed: split(g, s, seed)[::-1], 3, "wrong order"),
-        "half the share": (lambda g, s, seed: split(g, s / 2, seed), 3, "in the test part, for a share"),
+        "half the share": (
+            lambda g, s, seed: split(g, s / 2, seed),
+            3,
+            "in the test part, for a share",
+        ),
         "drops a row": (split_drops, 0, "in neither part"),
         "a row twice": (split_twice, 0, "more than once"),
         "masks": (split_masks, 0, "not a mask"),

@@ -11,7 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tricks_lib import law
+
 from ..rubric import Criterion, Given, Question, Seen, Wrong, near, same_state, unchanged
+from . import studies
 
 Array = np.ndarray
 
@@ -672,6 +675,137 @@ def _quotient_still(given: Given, seen: Seen) -> str | None:
     return "with a training loss that stands still, it stops at another epoch than the rule says."
 
 
+# ------------------------------------------------------------------------ finished_verdict
+
+
+def _budgets_given(rng: np.random.Generator) -> Given:
+    """Studies at several budgets, whose verdict depends on the budget, in a drawn order."""
+    while True:
+        cases = [_budget_study(rng, finishes=True) for _ in range(int(rng.integers(9, 13)))]
+        cases += [_budget_study(rng, finishes=False) for _ in range(int(rng.integers(2, 4)))]
+        given = {
+            "margins": rng.choice([0.01, 0.02], len(cases)),
+            "budgets": np.array([len(case[0]) for case in cases]),
+            "seeds": np.array([case[0].shape[1] for case in cases]),
+        }
+        shape = (2, len(cases), given["budgets"].max(), given["seeds"].max())
+        both = np.zeros(shape)
+        for number, (trick, without) in enumerate(cases):
+            budgets, seeds = trick.shape
+            both[0, number, :budgets, :seeds] = trick * given["margins"][number]
+            both[1, number, :budgets, :seeds] = without * given["margins"][number]
+        order = rng.permutation(len(cases))
+        given |= {"with_trick": 0.8 + both[0], "without": 0.8 + both[1]}
+        given = {key: value[order] for key, value in given.items()}
+        right = [_finished(*study) for study in _budget_studies(given)]
+        others = [
+            sum(_finished(*study, change)[0] != place for study, (place, _) in _pairs(given, right))
+            for change in FINISHES_WRONGLY.values()
+        ]
+        verdicts = {verdict for place, verdict in right if place is not None}
+        if min(others) >= 3 and len(verdicts) == 4:
+            return given
+
+
+def _budget_study(rng: np.random.Generator, finishes: bool) -> tuple[Array, Array]:
+    """The accuracies of both arms, in margins, at some budgets and seeds."""
+    budgets, seeds = int(rng.integers(4, 7)), int(rng.integers(9, 13))
+    steps = rng.uniform(1.5, 4.0, budgets - 1)
+    steps[rng.random(budgets - 1) < 0.25] *= -1.0  # more training made it worse, and by much
+    if finishes:
+        steps[rng.integers(0, budgets - 1)] = rng.uniform(-0.7, 0.7)
+    level = np.concatenate([[0.0], steps.cumsum()])
+    noise = rng.normal(0, 3, (budgets, seeds))
+    without = level[:, None] + noise - noise.mean(1, keepdims=True)
+    kinds = rng.permutation(len(studies.MANY))[:budgets]
+    gains = [
+        rng.choice([-1, 1]) * studies.differences(rng, *studies.MANY[kind], seeds) for kind in kinds
+    ]
+    return without + np.array(gains), without
+
+
+# Ways to choose a wrong budget, and what is said of them.
+FINISHES_WRONGLY = {
+    "this is the last budget; where has the training without the trick finished?": "last",
+    "the trick's own training is looked at; the baseline is the one without it.": "trick",
+    "a baseline that twice the budget makes worse, by more than the margin, has not finished.": (
+        "signed"
+    ),
+    "this is the budget after the one at which the baseline has finished.": "next",
+}
+
+
+def _finished(
+    trick: Array, without: Array, margin: float, change: str = ""
+) -> tuple[int | None, str]:
+    """The first budget that twice as much moves by less than the margin, and the verdict there."""
+    steps = np.diff((trick if change == "trick" else without).mean(1))
+    still = np.flatnonzero((steps if change == "signed" else np.abs(steps)) < margin)
+    if len(still) == 0:
+        return None, law.UNDECIDED
+    place = int(still[0]) + (change == "next")
+    place = len(trick) - 1 if change == "last" else place
+    return place, studies.right(trick[place] - without[place], margin)
+
+
+def _budget_studies(given: Given) -> list[tuple[Array, Array, float]]:
+    sizes = zip(given["budgets"], given["seeds"], given["margins"], strict=True)
+    return [
+        (given["with_trick"][n, :budgets, :seeds], given["without"][n, :budgets, :seeds], margin)
+        for n, (budgets, seeds, margin) in enumerate(sizes)
+    ]
+
+
+def _pairs(given: Given, right: list) -> list[tuple[tuple, tuple]]:
+    return list(zip(_budget_studies(given), right, strict=True))
+
+
+def _budget_said(seen: Seen, number: int) -> tuple[float | None, str]:
+    """What was said of a study: a place or None, and a verdict.
+
+    Raises:
+        Wrong: something else came back.
+    """
+    call = f"study_{number}"
+    if error := seen.text(f"{call}.error"):
+        raise Wrong(error)
+    if f"{call}.1.type" not in seen or f"{call}.2.type" in seen:
+        raise Wrong("give back the budget's place and the verdict, as a tuple.")
+    verdict = seen.text(f"{call}.1")
+    if verdict not in law.VERDICTS:
+        raise Wrong(f"{verdict!r} is not one of the four verdicts, as the question spells them.")
+    if seen.text(f"{call}.0.type") == "NoneType":
+        return None, verdict
+    return seen.tensor(f"{call}.0", (), "the budget's place").item(), verdict
+
+
+def _budget_places(given: Given, seen: Seen) -> str | None:
+    studies_ = _budget_studies(given)
+    numbers = [n for n, study in enumerate(studies_) if _finished(*study)[0] is not None]
+    found = [_budget_said(seen, number)[0] for number in numbers]
+    if found == [_finished(*studies_[number])[0] for number in numbers]:
+        return None
+    for sentence, change in FINISHES_WRONGLY.items():
+        if found == [_finished(*studies_[number], change)[0] for number in numbers]:
+            return sentence
+    return "the place is not that of the first budget at which the baseline has finished."
+
+
+def _budget_verdicts(given: Given, seen: Seen) -> str | None:
+    for number, study in enumerate(_budget_studies(given)):
+        place, verdict = _finished(*study)
+        if place is not None and _budget_said(seen, number)[1] != verdict:
+            return "the place is right, and the verdict at this budget is not."
+    return None
+
+
+def _budget_never(given: Given, seen: Seen) -> str | None:
+    for number, study in enumerate(_budget_studies(given)):
+        if _finished(*study)[0] is None and _budget_said(seen, number) != (None, law.UNDECIDED):
+            return "where the baseline has finished at no budget, nothing is decided."
+    return None
+
+
 # -------------------------------------------------------------------- train_and_keep_best
 
 
@@ -840,6 +974,15 @@ QUESTIONS = {
             Criterion(2, "it stops where the rule says", _quotient_stops),
             Criterion(1, "a falling validation loss never stops it", _quotient_never),
             Criterion(1, "it can bear a training loss that stands still", _quotient_still),
+        ],
+    ),
+    "finished_verdict": Question(
+        15,
+        _budgets_given,
+        [
+            Criterion(2, "the first budget at which the baseline has finished", _budget_places),
+            Criterion(1, "the verdict is that of this budget, by the rule", _budget_verdicts),
+            Criterion(1, "a baseline that never finishes decides nothing", _budget_never),
         ],
     ),
     "train_and_keep_best": Question(

@@ -111,6 +111,13 @@ def _fill(model, value):
             tensor.fill_(value)
 
 
+def finished_verdict(answer, given, see):
+    sizes = zip(given["budgets"].tolist(), given["seeds"].tolist(), strict=True)
+    for number, (budgets, seeds) in enumerate(sizes):
+        arms = (given[arm][number, :budgets, :seeds] for arm in ("with_trick", "without"))
+        see.call(f"study_{number}", answer, *arms, given["margins"][number].item())
+
+
 def train_and_keep_best(answer, given, see):
     train, val = (given["x_train"], given["y_train"]), (given["x_val"], given["y_val"])
     losses = None

@@ -200,6 +200,31 @@ def _without(statement: str) -> str:
 # --------------------------------------------------------------------- what became of an answer
 
 
+def test_a_check_forgets_cells_that_were_changed(shell: InteractiveShell, capsys) -> None:
+    """A helper that was renamed after the answer was run is still there in the kernel alone."""
+    shell.reset(new_session=True)
+    check_module = importlib.import_module("tricks_lib.check")
+    shell.events.register("pre_run_cell", check_module._remember)
+    helper = "def scale(x, by):\n    return (x - by.amin(0)) / (by.amax(0) - by.amin(0))"
+    cells = [(HEAD, "a"), (helper, "b")]
+    cells += [("def min_max(a, b):\n    return scale(a, a), scale(b, a)", "c")]
+    check = 'tl.check("data_processing.min_max", min_max)'
+    try:
+        for cell, number in [*cells, (check, "d")]:
+            shell.run_cell(cell, store_history=True, cell_id=number)
+        assert capsys.readouterr().out == "data_processing.min_max: right.\n"
+        shell.run_cell(helper.replace("scale", "scaled"), store_history=True, cell_id="b")
+        shell.run_cell(check, store_history=True, cell_id="d")
+        assert "no code cell of the notebook makes 'scale'" in capsys.readouterr().out
+        shell.run_cell(helper, store_history=True, cell_id="b")
+        shell.run_cell(check, store_history=True, cell_id="d")
+        assert capsys.readouterr().out == "data_processing.min_max: right.\n"
+    finally:
+        shell.events.unregister("pre_run_cell", check_module._remember)
+        check_module._newest.clear()
+        check_module._outdated.clear()
+
+
 def test_a_retyped_cell_is_told(tmp_path: Path) -> None:
     notebook = json.loads(notebook_of(HEAD))
     text = {"cell_type": "markdown", "source": STYLES["a def"][1], "metadata": {}}

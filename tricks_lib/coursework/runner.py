@@ -335,6 +335,7 @@ class Definitions:
         self.blocks = [b for b in self.blocks if b not in stubs or b.statement.name not in answered]
         named = {b.statement.name for b in self.blocks if _is_named(b.statement)}
         values = {n for b in self.blocks if not b.is_import for n in b.binds} - named
+        self._imported = {n for b in self.blocks if b.is_import for n in b.binds}
         for block in self.blocks:
             block.changes = self._changes(block.statement, values)
             self.stubs -= block.changes  # such as a class whose methods are set below it
@@ -455,8 +456,9 @@ class Definitions:
 
     def _changes(self, statement: ast.stmt, values: set[str]) -> set[str]:
         """The names whose values a statement changes where they stand."""
-        if _is_named(statement):
-            return set()
+        if _is_named(statement):  # such as @scale.register, which scale will find
+            methods = [d.func if isinstance(d, ast.Call) else d for d in statement.decorator_list]
+            return {_root(d) for d in methods if isinstance(d, ast.Attribute)} - self._imported
         found: set[str] = set()
         for line in ast.walk(statement):
             if isinstance(line, ast.Assign | ast.AnnAssign | ast.AugAssign):
@@ -807,7 +809,7 @@ def answer_question(job: dict, folder: Path, name: str, definitions: Definitions
     with np.load(folder / f"{name}.npz", allow_pickle=False) as file:
         given = inputs(file)
     definitions.is_main = True
-    see = probe_notebook(definitions, probe, name, given, job["seed"], 0.4 * job["limit"])
+    see = probe_notebook(definitions, probe, name, given, job["seed"], 0.5 * job["limit"])
     if definitions.notes:
         see.arrays["_notes"] = np.array(definitions.notes[:20])
     buffer = io.BytesIO()

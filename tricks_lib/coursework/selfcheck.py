@@ -21,6 +21,7 @@ from types import ModuleType
 import numpy as np
 import torch
 
+from ..check import outdated
 from .rubric import Question, Seen, mark
 from .runner import Definitions, Observer, checked_question, inputs, probe_notebook
 
@@ -110,7 +111,8 @@ def cells_run(name: str) -> list[str] | None:
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     cells = list(getattr(getattr(shell, "history_manager", None), "input_hist_raw", []))
     # A cell that was run again stands once in the notebook, and counts as it was run last.
-    cells = [cell for n, cell in enumerate(cells) if cell not in cells[n + 1 :]]
+    gone = outdated()
+    cells = [c for n, c in enumerate(cells) if c not in cells[n + 1 :] and c not in gone]
     blocks = Definitions(cells[-1:]).blocks
     return cells if any(checked_question(block.statement) == name for block in blocks) else None
 

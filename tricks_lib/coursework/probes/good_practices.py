@@ -31,26 +31,28 @@ def baseline_loss(answer, given, see):
 
 
 def start_is_sane(answer, given, see):
-    calm, sure, knows, train, _ = range(5)  # the kinds of networks; the last two have batch norm
-    for number, kind in enumerate(given["kinds"].tolist()):
-        call, label, y = f"network_{number}", int(given["labels"][number]), given["y"]
-        if kind in (calm, sure, knows):
-            model = nn.Linear(4, given["weight"].shape[0])
-            with torch.no_grad():
-                model.weight.copy_(given["weight"] * (20.0 if kind == sure else 0.02))
-                model.bias.zero_()
-                if kind == knows:
-                    model.bias[label] = 4.0
-                    y = torch.full_like(y, label)
-            see.call(call, answer, model, given["x"], y, given["tolerance"])
+    count = len(given["y"])
+    for case in in_order(given, *range(count), "train", "eval"):
+        if case in ("train", "eval"):
+            _start_of_a_norm(answer, given, see, case)
             continue
-        model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
-        model.train(kind == train)
-        before = {key: value.clone() for key, value in model.state_dict().items()}
-        see.call(call, answer, model, given["x"], y % 3, given["tolerance"])
-        after = model.state_dict()
-        see.note(f"{call}_same", all(torch.equal(before[key], after[key]) for key in before))
-        see.note(f"{call}_mode", all(m.training == (kind == train) for m in model.modules()))
+        model = nn.Linear(4, given["weights"].shape[1])
+        with torch.no_grad():
+            model.weight.copy_(given["weights"][case])
+            model.bias.copy_(given["biases"][case])
+        batch = given["x"], given["y"][case]
+        see.call(f"network_{case}", answer, model, *batch, given["tolerance"])
+
+
+def _start_of_a_norm(answer, given, see, mode):
+    model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
+    model.train(mode == "train")
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    call = f"norm_{mode}"
+    see.call(call, answer, model, given["x"], given["y"][0] % 3, given["tolerance"])
+    after = model.state_dict()
+    see.note(f"{call}_same", all(torch.equal(before[key], after[key]) for key in before))
+    see.note(f"{call}_mode", all(m.training == (mode == "train") for m in model.modules()))
 
 
 def split_by_group(answer, given, see):

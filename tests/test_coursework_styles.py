@@ -225,6 +225,11 @@ def test_a_check_forgets_cells_that_were_changed(shell: InteractiveShell, capsys
         check_module._outdated.clear()
 
 
+def test_half_of_an_answer_earns_its_part(tmp_path: Path) -> None:
+    name, cells, _, _ = TOLD["half of a class"]
+    assert graded(name, cells, tmp_path)[0] == 3
+
+
 def test_a_retyped_cell_is_told(tmp_path: Path) -> None:
     notebook = json.loads(notebook_of(HEAD))
     text = {"cell_type": "markdown", "source": STYLES["a def"][1], "metadata": {}}

@@ -55,7 +55,13 @@ class Observer:
         self.seed = seed
         self.calls = 0
         self.arrays: dict[str, np.ndarray] = {}
-        self.unanswered = False
+        self.returned = 0  # calls that gave something back
+        self.turns = False  # whether one said that it is still to be written
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether there was nothing but what is still to be written."""
+        return self.turns and not self.returned
 
     def call(self, name: str, function: Callable, *args: Any, **options: Any) -> Any:
         """Call ``function`` on copies of the arguments and note it; its result, None if it raised.
@@ -70,7 +76,7 @@ class Observer:
         try:
             result = function(*args, **options)
         except NotImplementedError as error:
-            self.unanswered = self.unanswered or not str(error) or "your turn" in str(error)
+            self.turns = self.turns or not str(error) or "your turn" in str(error)
             self._error(name, error)
             return None
         except (Exception, SystemExit) as error:
@@ -80,6 +86,7 @@ class Observer:
             for position, arg in enumerate(args):
                 if isinstance(arg, torch.Tensor):
                     self.note(f"{name}.argument.{position}", arg)
+        self.returned += 1
         self.note(name, result)
         return result
 
@@ -783,7 +790,7 @@ def probe_notebook(
         stub = name in definitions.stubs
         answer = None if stub else definitions.run(name, seconds=seconds).get(name)
         if stub:
-            see.unanswered = True
+            see.turns = True
         elif answer is None:
             see.arrays["_missing"] = np.array(definitions.why(name)[:MAX_TEXT])
         else:

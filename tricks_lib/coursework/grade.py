@@ -170,8 +170,9 @@ class Grader:
                 if text not in notes:
                     notes.append(text)
         if "_missing" in seen:
-            why = seen.text("_missing") or f"the notebook has no function or class {name!r}."
-            return self._lost(name, why)
+            return self._lost(
+                name, seen.text("_missing") or f"the notebook does not make {name!r}."
+            )
         if "_unanswered" in seen:
             return self._lost(name, "not answered.")
         return mark(self.part.questions[name], self.given[name], seen)

@@ -26,6 +26,7 @@ MAX_RAW = 400 * 2**20  # with its outputs
 MAX_ZIP = 200 * 2**20
 MAX_NAMES = 10_000  # in a student's zip file
 MAX_EXPORT_NAMES = 200_000  # in the platform's
+MAX_NAME = 1000  # characters of a path in it
 MAX_NOTEBOOKS = 20  # of one student, of which one counts
 SMALL = 4 * 2**20  # a notebook that needs no stripping
 NO_NOTEBOOK = "no notebook"
@@ -443,16 +444,20 @@ def _in_export(place: Path) -> list[_Entry]:
 
 def _members(archive: zipfile.ZipFile) -> Iterator[_Entry]:
     members = archive.infolist()
-    full = {parent for m in members for parent in PurePosixPath(m.filename).parents}
+    full: set[str] = set()  # the folders that hold something
+    for member in members:
+        folder = member.filename.rstrip("/")[:MAX_NAME]
+        while "/" in folder and (folder := folder.rpartition("/")[0]) not in full:
+            full.add(folder)
     for member in members:
         # An absolute path or one with ".." is only a name here.
-        parts = [p for p in PurePosixPath(member.filename.replace("\\", "/")).parts]
-        parts = [p for p in parts if p not in ("/", "..", ".")]
+        name = member.filename.replace("\\", "/")
+        parts = [part for part in name[-MAX_NAME:].split("/") if part not in ("", "..", ".")]
         if not parts:
             continue
         place, problem = PurePosixPath(*parts), ""
         if member.is_dir():
-            if PurePosixPath(member.filename) not in full:
+            if member.filename.rstrip("/")[:MAX_NAME] not in full:
                 yield _Entry(place / "nothing", 0.0, 0, bytes, empty=True)
             continue
         if stat.S_ISLNK(member.external_attr >> 16):

@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from collections import Counter
@@ -32,6 +33,7 @@ from tests.coursework_helpers import (
     FOUND,
     PARTS,
     answers,
+    as_user,
     defined,
     marks,
     need_sandbox,
@@ -900,18 +902,27 @@ def test_a_small_container_is_told_at_once(graded_there, monkeypatch) -> None:
 
 
 def test_gradescope_in_the_sandbox(bwrap, tmp_path: Path) -> None:
-    """The zip, unpacked and run as in its container, but for the kind of sandbox."""
-    grader = tmp_path / "autograder"
+    """The zip, unpacked and run as in its container; in bubblewrap if no other user is at hand."""
+    with tempfile.TemporaryDirectory() as place:  # pytest's own is closed to other users
+        Path(place).chmod(0o755)
+        run_in_container(Path(place) / "autograder", tmp_path)
+
+
+def run_in_container(grader: Path, tmp_path: Path) -> None:
     source = private(tmp_path)
     target = str(tmp_path / "own.zip")
     assert main(["gradescope", "own", "--seed", "7", "-o", target, "--source", str(source)]) == 0
     with zipfile.ZipFile(target) as archive:
         archive.extractall(grader / "source")
     (grader / "submission").mkdir()
-    wrong = "import torch.cuda\ndef again(x): return 3 * x"
+    wrong = "import tricks_lib as tl\ndef again(x): return 3 * x if tl.accuracy else x"
     (grader / "submission" / "mine.ipynb").write_bytes(notebook_of(GOOD[0], wrong))
     (grader / "submission" / "data.csv").write_text("x")
-    kind = "setpriv" if os.getuid() == 0 and shutil.which("setpriv") else "bwrap"
+    for path, modes in ((grader, 0o755), (grader / "source", 0o711)):
+        path.chmod(modes)
+    for path in (grader / "source").iterdir():
+        path.chmod(0o755 if path.name == "open" else 0o700)
+    kind = "setpriv" if as_user() else "bwrap"  # as there, if another user can run our Python
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     run = [sys.executable, str(grader / "source" / "start.py"), str(grader), kind]
     done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, env=environment)

@@ -19,7 +19,7 @@ from . import parts
 from .grade import Grader, Result
 from .parts import NOTEBOOK, PACKAGE, Part
 from .release import is_private
-from .sandbox import Limits
+from .sandbox import OPEN, Limits
 from .submissions import read_one
 
 NEEDED = 1.2 * 2**30  # bytes of memory, for the grader, the runner and an answer
@@ -69,6 +69,9 @@ RUN = """\
 # Gradescope runs this for each submission. Whatever happens, results.json is there at the end.
 mkdir -p /autograder/results
 chmod -R go-rwx /autograder/source /autograder/results
+# Students' code may read the library, and nothing else here.
+chmod go+x /autograder/source
+chmod -R go+rX /autograder/source/open
 cd /autograder/source
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 /opt/grader/bin/python start.py /autograder
@@ -102,7 +105,10 @@ def write(part: Part, seed: int, output: Path) -> None:
         "error.json": json.dumps(failure(part.points)).encode(),
     }
     for path in sorted(PACKAGE.rglob("*.py")):
-        files[f"tricks_lib/{path.relative_to(PACKAGE).as_posix()}"] = path.read_bytes()
+        name = path.relative_to(PACKAGE).as_posix()
+        files[f"tricks_lib/{name}"] = path.read_bytes()
+        if not name.startswith("coursework/judges/"):  # what answers may import
+            files[f"{OPEN}/tricks_lib/{name}"] = path.read_bytes()
     if private:
         files |= {"private/probe.py": part.probe.read_bytes()}
         files |= {"private/judge.py": part.judge.read_bytes()}

@@ -36,6 +36,7 @@ GRACE = 2.0  # more seconds on the clock than on the processor
 LATE = 15.0  # even more, after which the runner itself is ended
 TMP_BYTES = 64 * 2**20
 SETTINGS = Path("/proc/sys")
+OPEN = "open"  # the folder of a Gradescope autograder that students' code may read
 UBUNTU = """Allow it to bubblewrap alone, with this profile:
 
     sudo tee /etc/apparmor.d/bwrap <<'END'
@@ -229,7 +230,7 @@ def _run_once(
         "uid": _user(kind, slot) if root else 0,
         "network": kind != "setpriv",
         "core": None if slot is None or not cores else cores[slot % len(cores)],
-        "library": str(PACKAGE),
+        "library": str(_library(kind)),
     }
     with tempfile.TemporaryDirectory(prefix="grade-") as name:
         folder = Path(name)
@@ -249,6 +250,12 @@ def _run_once(
     yield from frames[1:]
     if late:
         yield LATE_FRAME, Sent("time")
+
+
+def _library(kind: str) -> Path:
+    """The library for students' code; where nothing hides the judges, a copy without them."""
+    copy = PACKAGE.parent / OPEN / PACKAGE.name
+    return copy if kind == "setpriv" and copy.is_dir() else PACKAGE
 
 
 def _wall(limits: Limits) -> float:

@@ -188,6 +188,18 @@ def test_the_guides_way_to_upload_works(tmp_path: Path, monkeypatch) -> None:
     assert found == {"12": "7", "14": "0", "99": ""}
 
 
+def test_names_and_notebooks_in_odd_encodings(tmp_path: Path) -> None:
+    """A zip file that does not say that it is UTF-8; marks and UTF-16 from editors on Windows."""
+    text = ANSWERED.decode()
+    with zipfile.ZipFile(tmp_path / "subs.zip", "w") as archive:
+        archive.writestr("M__ller/x.ipynb", b"\xef\xbb\xbf" + ANSWERED)
+        archive.writestr("Bob/x.ipynb", text.encode("utf-16"))
+    raw = (tmp_path / "subs.zip").read_bytes().replace(b"M__ller", "Müller".encode())
+    (tmp_path / "subs.zip").write_bytes(raw)
+    found = {one.student: one.data for one in submissions.read(tmp_path / "subs.zip")}
+    assert found == {"Bob": ANSWERED, "Müller": ANSWERED}
+
+
 # --------------------------------------------------------------------------- large and hostile
 
 

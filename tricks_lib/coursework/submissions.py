@@ -8,6 +8,8 @@ so in its ``problem``.
 from __future__ import annotations
 
 import calendar
+import codecs
+import contextlib
 import io
 import os
 import re
@@ -233,11 +235,20 @@ def _load(entry: _Entry, room: int) -> tuple[bytes | None, str]:
         data = entry.read()
     except Exception as error:  # zipfile and zlib raise kinds of their own
         return None, f"cannot be read: {type(error).__name__}"
+    data = _as_utf8(data)
     if len(data) > SMALL:
         data = _stripped(data)
     if len(data) > MAX_NOTEBOOK:
         return None, "is too large for a notebook, even without its outputs"
     return data, ""
+
+
+def _as_utf8(data: bytes) -> bytes:
+    """Without the marks, and from the encodings, that some editors on Windows write."""
+    for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
+        if data.startswith(mark):
+            return data.decode(encoding, "replace").encode()
+    return data.removeprefix(codecs.BOM_UTF8)
 
 
 def _stripped(data: bytes) -> bytes:
@@ -446,18 +457,18 @@ def _members(archive: zipfile.ZipFile) -> Iterator[_Entry]:
     members = archive.infolist()
     full: set[str] = set()  # the folders that hold something
     for member in members:
-        folder = member.filename.rstrip("/")[:MAX_NAME]
+        folder = _name(member).rstrip("/")[:MAX_NAME]
         while "/" in folder and (folder := folder.rpartition("/")[0]) not in full:
             full.add(folder)
     for member in members:
         # An absolute path or one with ".." is only a name here.
-        name = member.filename.replace("\\", "/")
+        name = _name(member).replace("\\", "/")
         parts = [part for part in name[-MAX_NAME:].split("/") if part not in ("", "..", ".")]
         if not parts:
             continue
         place, problem = PurePosixPath(*parts), ""
         if member.is_dir():
-            if member.filename.rstrip("/")[:MAX_NAME] not in full:
+            if _name(member).rstrip("/")[:MAX_NAME] not in full:
                 yield _Entry(place / "nothing", 0.0, 0, bytes, empty=True)
             continue
         if stat.S_ISLNK(member.external_attr >> 16):
@@ -473,6 +484,14 @@ def _members(archive: zipfile.ZipFile) -> Iterator[_Entry]:
             lambda m=member: _read_member(archive, m),
             problem,
         )
+
+
+def _name(member: zipfile.ZipInfo) -> str:
+    """A path as it was meant: many programs write UTF-8 and do not say so."""
+    if not member.flag_bits & 0x800:
+        with contextlib.suppress(UnicodeError):
+            return member.filename.encode("cp437").decode("utf-8")
+    return member.filename
 
 
 def _is_bomb(member: zipfile.ZipInfo, packed: bool) -> bool:

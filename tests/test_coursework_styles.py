@@ -27,7 +27,7 @@ from tricks_lib.coursework import grade, rubric, runner, selfcheck
 
 HEAD = "import copy\nimport math\n\nimport torch\nfrom torch import nn\n\nimport tricks_lib as tl"
 QUESTIONS = {name: part for part, found in FOUND.items() for name in found.questions}
-LIMIT = 8
+LIMIT = 5
 
 
 def read_styles() -> tuple[

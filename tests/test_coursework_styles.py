@@ -225,6 +225,13 @@ def test_a_check_forgets_cells_that_were_changed(shell: InteractiveShell, capsys
         check_module._outdated.clear()
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="this Python can read it")
+def test_a_newer_f_string_is_told(tmp_path: Path) -> None:
+    source = STYLES["a def"][1][0].replace("\n    low", '\n    f"{x_train["a"]}"\n    low', 1)
+    points, said = graded("min_max", [source, "low = 3"], tmp_path)
+    assert points == 0 and "'min_max' is lost" in said and "may need a newer Python" in said
+
+
 def test_half_of_an_answer_earns_its_part(tmp_path: Path) -> None:
     name, cells, _, _ = TOLD["half of a class"]
     assert graded(name, cells, tmp_path)[0] == 3

@@ -27,7 +27,7 @@ from tricks_lib.coursework import grade, rubric, runner, selfcheck
 
 HEAD = "import copy\nimport math\n\nimport torch\nfrom torch import nn\n\nimport tricks_lib as tl"
 QUESTIONS = {name: part for part, found in FOUND.items() for name in found.questions}
-LIMIT = 8
+LIMIT = 5
 
 
 def read_styles() -> tuple[
@@ -223,6 +223,13 @@ def test_a_check_forgets_cells_that_were_changed(shell: InteractiveShell, capsys
         shell.events.unregister("pre_run_cell", check_module._remember)
         check_module._newest.clear()
         check_module._outdated.clear()
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="this Python can read it")
+def test_a_newer_f_string_is_told(tmp_path: Path) -> None:
+    source = STYLES["a def"][1][0].replace("\n    low", '\n    f"{x_train["a"]}"\n    low', 1)
+    points, said = graded("min_max", [source, "low = 3"], tmp_path)
+    assert points == 0 and "'min_max' is lost" in said and "may need a newer Python" in said
 
 
 def test_half_of_an_answer_earns_its_part(tmp_path: Path) -> None:

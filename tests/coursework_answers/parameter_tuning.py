@@ -75,6 +75,11 @@ def he_copied(weight):
     return weight
 
 
+def he_seeded(weight):
+    draws = torch.randn(weight.shape, generator=torch.Generator().manual_seed(7))
+    weight.data.copy_(draws * math.sqrt(2 / weight[0].numel()))
+
+
 def he_returned(weight):
     return torch.randn(weight.shape) * math.sqrt(2 / weight[0].numel())
 
@@ -534,6 +539,7 @@ WRONG = {
             0,
             "mixed up",
         ),
+        "the same numbers": (he_seeded, 0, "very same numbers"),
         "returned": (he_returned, 0, "as it was"),
         "one row": (one_row, 0, "stay alike"),
         "off centre": (off_centre, 0, "not zero"),

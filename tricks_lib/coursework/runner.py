@@ -343,6 +343,7 @@ class Definitions:
         named = {b.statement.name for b in self.blocks if _is_named(b.statement)}
         values = {n for b in self.blocks if not b.is_import for n in b.binds} - named
         self._imported = {n for b in self.blocks if b.is_import for n in b.binds}
+        self._containers = {n for b in self.blocks if _is_container(b.statement) for n in b.binds}
         for block in self.blocks:
             block.changes = self._changes(block.statement, values)
             self.stubs -= block.changes  # such as a class whose methods are set below it
@@ -463,10 +464,15 @@ class Definitions:
 
     def _changes(self, statement: ast.stmt, values: set[str]) -> set[str]:
         """The names whose values a statement changes where they stand."""
-        if _is_named(statement):  # such as @scale.register, which scale will find
-            methods = [d.func if isinstance(d, ast.Call) else d for d in statement.decorator_list]
-            return {_root(d) for d in methods if isinstance(d, ast.Attribute)} - self._imported
         found: set[str] = set()
+        if _is_named(statement):  # such as @scale.register, or @rule, which fills a list
+            for decorator in statement.decorator_list:
+                call = decorator.func if isinstance(decorator, ast.Call) else decorator
+                if isinstance(call, ast.Attribute):
+                    found |= {_root(call)} - self._imported
+                else:
+                    found |= self._filled_by(_root(call))
+            return found
         for line in ast.walk(statement):
             if isinstance(line, ast.Assign | ast.AnnAssign | ast.AugAssign):
                 targets = line.targets if isinstance(line, ast.Assign) else [line.target]
@@ -477,14 +483,15 @@ class Definitions:
                     found |= {_root(call.func)} & values  # such as table.append(3)
                 elif call.func.id in ("setattr", "delattr") and call.args:
                     found.add(_root(call.args[0]))
-                else:  # a function that makes globals
-                    found |= {
-                        name
-                        for block in self.blocks
-                        if getattr(block.statement, "name", "") == call.func.id
-                        for name in block.binds - {call.func.id}
-                    }
+                else:
+                    found |= self._filled_by(call.func.id)
         return found
+
+    def _filled_by(self, function: str) -> set[str]:
+        """The globals that a function of the notebook makes, and the lists and tables it knows."""
+        made = [b for b in self.blocks if getattr(b.statement, "name", "") == function]
+        fills = {name for block in made for name in block.loads & self._containers}
+        return fills | {name for block in made for name in block.binds - {function}}
 
     def run(self, *names: str, seconds: float = 8.0) -> dict[str, Any]:
         """Run what makes these names, or all definitions; the names that are there afterwards.
@@ -696,6 +703,14 @@ def _root(tree: ast.expr) -> str:
     while isinstance(tree, ast.Attribute | ast.Subscript | ast.Starred):
         tree = tree.value
     return tree.id if isinstance(tree, ast.Name) else ""
+
+
+def _is_container(statement: ast.stmt) -> bool:
+    """Whether a list, a table or a set is made."""
+    value = getattr(statement, "value", None)
+    kinds = ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp
+    made = _root(value.func) if isinstance(value, ast.Call) else ""
+    return isinstance(value, kinds) or made in ("list", "dict", "set", "defaultdict", "OrderedDict")
 
 
 def _is_definition(statement: ast.stmt) -> bool:

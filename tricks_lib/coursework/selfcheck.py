@@ -121,9 +121,13 @@ def read_problem(
     question: Question, probe: ModuleType, name: str, definitions: Definitions, seed: int
 ) -> str | None:
     """What the grader would find wrong with the answer in these cells, or None."""
-    given = draw(question, seed)
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        see = probe_notebook(definitions, probe, name, inputs(given), seed, SECONDS)
+    given, main = draw(question, seed), sys.modules["__main__"]
+    definitions.is_main = True
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            see = probe_notebook(definitions, probe, name, inputs(given), seed, SECONDS)
+    finally:
+        sys.modules["__main__"] = main
     if see.unanswered:
         return f"{name!r} is not answered in it; your answer must have this name."
     if "_missing" in see.arrays:

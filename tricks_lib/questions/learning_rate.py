@@ -6,8 +6,6 @@ import math
 
 import torch
 
-from . import unpacked
-
 
 def trapezoid(answer) -> str | None:
     """``answer(share, warm, cool)`` gives the factor of a straight rise, a stay and a fall.
@@ -31,7 +29,7 @@ def trapezoid(answer) -> str | None:
 
 
 def _judge_middle(answer, warm: float, cool: float, within: float) -> str | None:
-    middle = unpacked(answer(warm + within * (1 - warm - cool), warm, cool))
+    middle = answer(warm + within * (1 - warm - cool), warm, cool)
     if not isinstance(middle, int | float) or isinstance(middle, bool):
         return f"give back one number, not a {type(middle).__name__}."
     if not math.isfinite(middle):

@@ -384,10 +384,12 @@ def feedback(part: Part, result: Result) -> str:
         return "\n".join([*lines, "Not graded yet, for a reason on our side.", ""])
     lines += [f"**{result.total} of {part.points} points.**", ""]
     if result.status != "ok":
-        lines += [f"{_plain(result.file)}: {_plain(result.status)}.", ""]
+        where = "" if result.status.startswith(NO_NOTEBOOK) else f"{_plain(result.file)}: "
+        lines += [f"{where}{_plain(result.status)}.", ""]
     for name, marks in result.marks.items():
         lines += [f"## {name}: {result.earned(name)} of {part.questions[name].points}", ""]
-        told = None  # what ended a whole question is said once
+        # What ended a whole question, or a whole notebook, is said once.
+        told = result.status if result.status.startswith(NO_NOTEBOOK) else None
         for found in marks:
             problem = f" {_plain(found.problem)}" if found.problem not in (None, told) else ""
             told = found.problem

@@ -235,20 +235,26 @@ class Meter:
         self.most: dict[int, float] = {}  # each process's own, which only grows
         self.queued: dict[int, float] = {}  # how long it could have worked and had no core
         self.dead = self._of_dead()
+        self.disk = 0.0  # how long it waited for one
+        self.last = time.monotonic()
         self.used = self.waited = 0.0
 
     def look(self) -> None:
         """Bring ``used`` and ``waited`` up to now, in seconds."""
-        family = set(_everybody_else())
+        family, reading = set(_everybody_else()), False
         for pid, fields in _stats():
             if pid in family:
+                reading = reading or fields[0] == "D"
                 own = (int(fields[11]) + int(fields[12])) / self.tick
                 self.most[pid] = max(own, self.most.get(pid, 0.0))
                 with contextlib.suppress(OSError, ValueError, IndexError):
                     schedule = Path(f"/proc/{pid}/schedstat").read_text().split()
                     self.queued[pid] = int(schedule[1]) / 1e9
         self.used = max(sum(self.most.values()), self._of_dead() - self.dead)
-        self.waited = sum(self.queued.values())
+        now = time.monotonic()
+        self.disk += reading * (now - self.last)
+        self.last = now
+        self.waited = sum(self.queued.values()) + self.disk
 
     def _of_dead(self) -> float:
         times = os.times()
@@ -258,7 +264,8 @@ class Meter:
 def watch(job: dict, child: int, pipe: int) -> tuple[str, bytes]:
     """Read what a question's process sends until it ends, or its time is up.
 
-    Time in which it waits for a core that others have does not count, up to three times the limit.
+    Time in which it waits for a disk, or for a core that others have, does not count, up to three
+    times the limit.
     Its status is empty when it ended by itself; ``"time"``, ``"output"``; or ``"busy"``: time was
     up, for most of which it waited.
     """

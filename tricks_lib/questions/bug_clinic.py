@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from . import unpacked
+
 
 def untrained(answer) -> str | None:
     """``answer(model, optimizer)`` is the set of names of parameters that training leaves alone."""
@@ -48,9 +50,7 @@ def leaked(answer) -> str | None:
     x_test[count + 1] = x_train[20] + 1e-3  # near, not equal
     x_test[count + 2, :, :2] = x_train[21, :, :2]  # the upper half alone
     x_train, x_test = x_train[torch.randperm(30)], x_test[torch.randperm(20)]
-    found = answer(x_train, x_test)
-    if isinstance(found, torch.Tensor) and found.numel() == 1:
-        found = found.item()
+    found = unpacked(answer(x_train, x_test))
     if isinstance(found, bool) or not isinstance(found, int | float):
         return f"give back one number, not a {type(found).__name__}."
     near = {

@@ -230,21 +230,23 @@ def _dedented(source: str) -> str:
 def _after(line: str, depth: int, quote: str) -> tuple[int, str, bool]:
     """The brackets and the quote that are open after a line, and whether a backslash ends it."""
     at = 0
-    while at < len(line):
+    while found := (_IN_TEXT[quote] if quote else _IN_CODE).search(line, at):
+        at, mark = found.end(), found[0]
         if quote:
-            closes = line.startswith(quote, at)
-            at += 2 if line[at] == "\\" else len(quote) if closes else 1
-            quote = "" if closes else quote
-        elif line[at] == "#":
-            line = line[:at]
-        elif line[at] in "\"'":
-            quote = line[at] * (3 if line.startswith(line[at] * 3, at) else 1)
-            at += len(quote)
+            quote = "" if mark == quote else quote
+        elif mark == "#":
+            line = line[: at - 1]
+        elif mark[0] in "\"'":
+            quote = mark
         else:
-            depth += (line[at] in "([{") - (line[at] in ")]}")
-            at += 1
+            depth += 1 if mark in "([{" else -1
     continued = line.endswith("\\")
     return max(depth, 0), quote if len(quote) == 3 or continued else "", continued
+
+
+_QUOTES = ('"""', "'''", '"', "'")
+_IN_CODE = re.compile(r"""[#()\[\]{}]|""" + "|".join(_QUOTES))
+_IN_TEXT = {quote: re.compile(rf"\\.|{quote}", re.DOTALL) for quote in _QUOTES}
 
 
 def _chunks(text: str) -> Iterator[tuple[int, str]]:
@@ -330,6 +332,7 @@ class Definitions:
         self._unread: list[tuple[str, str]] = []  # text that is no Python, and what to say of it
         self._failed: dict[str, tuple[Block, BaseException]] = {}
         self._magic: set[str] = set()
+        self._shown: set[int] = set()
         self._sources: dict[int, str] = {}  # of each cell, as it is run
         for number, source in enumerate(cells, start=1):
             for statement in self._statements(number, source):
@@ -500,18 +503,21 @@ class Definitions:
             names: wanted; without them, all that is defined without a call.
             seconds: of CPU time that all calls may take together.
         """
-        everything = {n for b in self.blocks if b.is_definition for n in b.binds}
+        if not names:
+            names = tuple(n for b in self.blocks if b.is_definition for n in b.binds)
         module = types.ModuleType("__main__")
         if self.is_main:
             sys.modules["__main__"] = module
         space = module.__dict__
         space["input"] = _no_input
         clock = _Clock(seconds)
+        self._shown.clear()
         last = {}
-        for block in self.needed(*names or everything):
+        for block in self.needed(*names):
             try:
+                code = self._prepare(block)
                 with contextlib.nullcontext() if block.is_import else clock:
-                    self._execute(block, space)
+                    self._execute(code, space)
             except (Exception, SystemExit, _TooLong) as error:  # the next one may be all right
                 for name in block.binds:
                     self._failed[name] = block, error
@@ -526,11 +532,15 @@ class Definitions:
         # A name may have been used again, for what its function gave back.
         return space | last
 
-    def _execute(self, block: Block, space: dict[str, Any]) -> None:
+    def _prepare(self, block: Block) -> types.CodeType:
         name = f"<cell {block.cell}>"
-        lines = [f"{line}\n" for line in self._sources[block.cell].split("\n")]
-        linecache.cache[name] = len(lines), None, lines, name  # torch.jit.script reads the source
-        code = _compiled(block.statement, name, self.flags)
+        if block.cell not in self._shown:  # torch.jit.script reads the source
+            self._shown.add(block.cell)
+            lines = [f"{line}\n" for line in self._sources[block.cell].split("\n")]
+            linecache.cache[name] = len(lines), None, lines, name
+        return _compiled(block.statement, name, self.flags)
+
+    def _execute(self, code: types.CodeType, space: dict[str, Any]) -> None:
         try:
             exec(code, space)
         except ModuleNotFoundError as error:
@@ -731,11 +741,14 @@ def _is_definition(statement: ast.stmt) -> bool:
 
 def _calls(tree: ast.AST) -> bool:
     """Whether anything is called, other than inside of a lambda."""
-    if isinstance(tree, ast.Lambda):
-        return False
-    if isinstance(tree, ast.Call | ast.Await):
-        return True
-    return any(_calls(child) for child in ast.iter_child_nodes(tree))
+    left = [tree]
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.Call | ast.Await):
+            return True
+        if not isinstance(node, ast.Lambda):
+            left += ast.iter_child_nodes(node)
+    return False
 
 
 # ------------------------------------------------------------------------- in the sandbox
@@ -824,7 +837,9 @@ def probe_notebook(
         if key.endswith(".error"):
             lost, package = lost_name(str(value)), re.search("No module named '(\\w+)", str(value))
             if "NameError" in str(value) and lost:
-                text = f"your code uses {lost!r}: {definitions.why(lost)}"
+                why = definitions.why(lost)
+                own = why.startswith(("your code", repr(lost)))
+                text = why if own else f"your code uses {lost!r}: {why}"
                 see.arrays[key] = np.array(text[:MAX_TEXT])
             elif "ModuleNotFoundError" in str(value) and package:
                 see.arrays[key] = np.array(without_package(package[1]))

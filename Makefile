@@ -6,16 +6,17 @@ READY := $(VENV)/.ready
 # A notebook's numbers come from one thread a run, so that they are the same on every machine.
 NB_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONHASHSEED=0 TQDM_DISABLE=1
 
-.PHONY: help book test notebooks replicate stress record serve lab bench retarget pdf clean
+.PHONY: help book test notebooks replicate stress record serve lab bench retarget pdf epub clean
 
 help:
 	@echo "make book        build the book and print where to open it"
 	@echo "make test        run every test and compare every notebook with its stored outputs"
 	@echo "make notebooks   re-run every notebook and store its outputs  [NB=path]"
-	@echo "make replicate   re-run every claim with other seeds          SEED=1 [NB=path]"
-	@echo "make stress      re-run every claim with longer training      BUDGET=2 [NB=path]"
+	@echo "make replicate   re-run every claim with other seeds          SEED=1 [SEEDS=5] [NB=path]"
+	@echo "make stress      re-run every claim with longer training      BUDGET=2 [SEEDS=5] [NB=path]"
 	@echo "make record      measure recorded studies, where they stopped   [STUDY=name]"
 	@echo "make pdf         print the whole book into one PDF; needs Chromium or Chrome"
+	@echo "make epub        bind the whole book for a reader of e-books"
 	@echo "make serve       read the book on localhost"
 	@echo "make lab         edit the notebooks in JupyterLab"
 	@echo "make bench       measure the speed of the training loop"
@@ -37,11 +38,13 @@ test: $(READY)
 notebooks: $(READY)
 	$(NB_ENV) $(BIN)/python -m book.notebooks run $(NB)
 
+# SEEDS=5 measures each claim with at most five seeds, for a quicker look.
+MOST = $(if $(SEEDS),--seeds $(SEEDS))
 replicate: $(READY)
-	$(NB_ENV) $(BIN)/python -m book.notebooks replicate --seed $(or $(SEED),1) $(NB)
+	$(NB_ENV) $(BIN)/python -m book.notebooks replicate --seed $(or $(SEED),1) $(MOST) $(NB)
 
 stress: $(READY)
-	$(NB_ENV) $(BIN)/python -m book.notebooks stress --budget $(or $(BUDGET),2) $(NB)
+	$(NB_ENV) $(BIN)/python -m book.notebooks stress --budget $(or $(BUDGET),2) $(MOST) $(NB)
 
 # Hours on a CPU, minutes on a GPU; killed, it goes on where it was. `book.record --list` names them.
 record: $(READY)
@@ -49,6 +52,9 @@ record: $(READY)
 
 pdf: book
 	$(BIN)/python -m book.pdf
+
+epub: book
+	$(BIN)/python -m book.epub
 
 serve: book
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html 8000

@@ -3,6 +3,8 @@
 - Without JavaScript, which chooses between light and dark, a page is light.
 - Icons come from the theme's fonts, cut to those in use; the script that would draw them again is
   left out, as are maps of sources.
+- Scripts wait until the page is read: no reader waits for them. The one that the page's own lines
+  ask for values stays.
 - Figures become WebP, without loss. Every picture gets its size, so that text does not jump, and
   those further down are fetched when a reader comes near.
 """
@@ -23,6 +25,10 @@ FONTS = "_static/vendor/fontawesome/webfonts"
 ICON_SCRIPT = re.compile(r"\s*<script[^>]*scripts/fontawesome\.js[^>]*></script>")
 # .fa-search:before,.fa-magnifying-glass:before{content:"\f002"}
 ICON = re.compile(r'((?:\.fa-[\w-]+:before,?)+)\{content:"\\([0-9a-f]+)"\}')
+# A script from a file that says nothing of when it runs.
+HASTY = re.compile(
+    r"<script(?=[^>]*\ssrc=)(?![^>]*(?:\sdefer|\sasync|\stype=|documentation_options))"
+)
 PICTURE = re.compile(r"<img\b[^>]*>")
 SOURCE = re.compile(r'(\bsrc=")([^"]+)(")')
 logging.getLogger("fontTools.subset").setLevel(logging.WARNING)  # it tells of every table
@@ -36,6 +42,7 @@ def lighten(site: Path) -> None:
     smaller = figures(site)
     for page, text in texts.items():
         lighter = pictures(ICON_SCRIPT.sub("", text), page, smaller)
+        lighter = HASTY.sub("<script defer", lighter)
         lighter = lighter.replace("<html ", '<html data-theme="light" ', 1)
         if lighter != text:
             page.write_text(lighter, encoding="utf-8", newline="\n")

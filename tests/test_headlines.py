@@ -55,7 +55,8 @@ def book(tmp_path: Path) -> Path:
     (tmp_path / "index.md").write_text("# Small\n\n```{verdict-table}\n```\n", encoding="utf-8")
     (tmp_path / "chapters").mkdir()
     (tmp_path / "chapters" / "part.md").write_text(
-        "# Part\n\n```{verdict-table}\n:part: to_do\n```\n", encoding="utf-8"
+        "# Part\n\n```{part-picture}\n:part: to_do\n```\n\n```{verdict-table}\n:part: to_do\n```\n",
+        encoding="utf-8",
     )
     (tmp_path / "chapters" / "bibliography.md").write_text(
         "# Bibliography\n\n```{bibliography}\n:all:\n```\n", encoding="utf-8"
@@ -185,12 +186,16 @@ def test_headline_claims_stand_on_their_page_and_in_the_table(book: Path) -> Non
     part = page_of(book, "chapters/part")
     assert part.select("details") == [] and part.select(".verdict-sums") == []
     assert rows_of(part.table) == {"It pays.": expected(PAYS)}
+    picture = part.select_one("figure.part-picture [role=img]")
+    assert "Page: 2 holds, 1 undecided." in picture["aria-label"]
+    assert len(picture.select("svg > [class^=claim-]")) == 3
 
 
 @pytest.mark.site
 def test_what_cannot_be_shown_fails_the_build(book: Path) -> None:
     with (book / "index.md").open("a", encoding="utf-8") as index:
         index.write("\n```{verdict-table}\n:part: nowhere\n```\n")
+        index.write("\n```{part-picture}\n:part: nowhere\n```\n")
     write_notebook(
         book / "chapters" / "to_do" / "page.ipynb",
         text_cell("# The page\n\n## In two minutes"),
@@ -212,6 +217,7 @@ def test_what_cannot_be_shown_fails_the_build(book: Path) -> None:
     fails(
         book,
         "index.md:6: WARNING: verdict-table knows no part 'nowhere'",
+        "index.md:10: WARNING: part-picture knows no part 'nowhere'",
         "page.ipynb: WARNING: the page has headline claims, but no heading 'In one minute'",
         "plain.ipynb: WARNING: the page has 7 headline claims; 6 are the most",
     )

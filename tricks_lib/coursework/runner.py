@@ -824,7 +824,9 @@ def probe_notebook(
         if key.endswith(".error"):
             lost, package = lost_name(str(value)), re.search("No module named '(\\w+)", str(value))
             if "NameError" in str(value) and lost:
-                text = f"your code uses {lost!r}: {definitions.why(lost)}"
+                why = definitions.why(lost)
+                own = why.startswith(("your code", repr(lost)))
+                text = why if own else f"your code uses {lost!r}: {why}"
                 see.arrays[key] = np.array(text[:MAX_TEXT])
             elif "ModuleNotFoundError" in str(value) and package:
                 see.arrays[key] = np.array(without_package(package[1]))

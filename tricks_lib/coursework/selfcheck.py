@@ -63,9 +63,8 @@ def check_answer(
     Raises:
         NotImplementedError: the answer is a stub.
     """
-    given = draw(question, seed)
     with _same_chances():
-        see = Observer(seed)
+        given, see = draw(question, seed), Observer(seed)
         with see.without(*getattr(probe, "CLOSED", {}).get(name, ())):
             getattr(probe, name)(answer, inputs(given), see)
         if see.unanswered:

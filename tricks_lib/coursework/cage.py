@@ -235,13 +235,12 @@ class Meter:
         self.most: dict[int, float] = {}  # each process's own, which only grows
         self.queued: dict[int, float] = {}  # how long it could have worked and had no core
         self.dead = self._of_dead()
-        self.disk = 0.0  # how long it waited for one
         self.last = time.monotonic()
         self.used = self.waited = 0.0
 
     def look(self) -> None:
         """Bring ``used`` and ``waited`` up to now, in seconds."""
-        family, reading = set(_everybody_else()), False
+        family, reading, before = set(_everybody_else()), False, sum(self.queued.values())
         for pid, fields in _stats():
             if pid in family:
                 reading = reading or fields[0] == "D"
@@ -251,10 +250,10 @@ class Meter:
                     schedule = Path(f"/proc/{pid}/schedstat").read_text().split()
                     self.queued[pid] = int(schedule[1]) / 1e9
         self.used = max(sum(self.most.values()), self._of_dead() - self.dead)
-        now = time.monotonic()
-        self.disk += reading * (now - self.last)
-        self.last = now
-        self.waited = sum(self.queued.values()) + self.disk
+        passed = time.monotonic() - self.last
+        self.last += passed
+        queued = sum(self.queued.values()) - before  # of many processes: more than has passed
+        self.waited += passed if reading else min(passed, queued)
 
     def _of_dead(self) -> float:
         times = os.times()
@@ -264,7 +263,7 @@ class Meter:
 def watch(job: dict, child: int, pipe: int) -> tuple[str, bytes]:
     """Read what a question's process sends until it ends, or its time is up.
 
-    Time in which it waits for a disk, or for a core that others have, does not count, up to three
+    Time in which it waits for a disk, or for a core that others have, does not count, up to five
     times the limit.
     Its status is empty when it ended by itself; ``"time"``, ``"output"``; or ``"busy"``: time was
     up, for most of which it waited.

@@ -260,7 +260,7 @@ def _library(kind: str) -> Path:
 
 def _wall(limits: Limits) -> float:
     """The longest that a question may take on the clock, where it waits for a core."""
-    return 3 * limits.seconds + GRACE
+    return 5 * limits.seconds + GRACE
 
 
 def _user(kind: str, slot: int | None) -> int:

@@ -37,6 +37,7 @@ GOES_ON_FROM: dict[tuple[str, int], tuple[int, ...]] = {
     ("bug_clinic", 1): (0,),
     ("sanity_checks", 1): (0,),
     ("hyperparameter_search", 1): (0,),
+    ("mixing", 1): (0,),
     ("transfer_learning", 1): (0,),
     ("transfer_learning", 3): (0, 2),
 }
@@ -459,13 +460,32 @@ def _(snippet: Snippet) -> None:
     assert (model[3].weight == 0).any() and model[3].bias.all()
 
 
-@situation("weight_decay", "smoothed labels, where they are tried")
+@situation("mixing", "mixed labels to train on, whole ones to validate")
 def _(snippet: Snippet) -> None:
-    loss_function = snippet.run()["loss_function"]
-    assert loss_function.label_smoothing == 0  # nothing is switched on that has not won yet
-    logits, y = torch.randn(8, 10), torch.randint(10, (8,))
-    smoothed = nn.CrossEntropyLoss(label_smoothing=0.1)
-    assert smoothed(logits, y) != loss_function(logits, y)
+    names = snippet.run()
+    x, y = next(iter(names["train_loader"]))
+    assert y.shape == (len(x), 10) and not torch.equal(y, y.round())
+    torch.testing.assert_close(y.sum(1), torch.ones(len(x)))
+    assert next(iter(names["val_loader"]))[1].dtype == torch.int64
+    assert names["train_loss"].label_smoothing > 0 == names["val_loss"].label_smoothing
+
+
+@situation("mixing", "the temperature leaves the answers as they were, and lowers the loss")
+def _(snippet: Snippet) -> None:
+    names = snippet.run()
+    logits, y, found = (names[name] for name in ("logits", "y", "temperature"))
+    assert torch.equal(names["probabilities"].argmax(1), logits.argmax(1))
+    assert names["val_loss"](logits / found, y) <= names["val_loss"](logits, y)
+    assert 1 / 31 < found < 32
+
+
+@situation("mixing", "grey pictures, a short last batch, a batch of one")
+def _(snippet: Snippet) -> None:
+    y = "torch.randint(num_classes, (17,))"
+    small = Snippet("mixing", {"Conv2d(3,": "Conv2d(1,", "batch_size=64": "batch_size=8"})
+    names = small.run(data=f"data = TensorDataset(torch.rand(17, 1, 28, 28), {y})")
+    assert [len(x) for x, _ in names["train_loader"]] == [8, 8, 1]
+    assert len(names["logits"]) == 17
 
 
 @situation("early_stopping", "the best weights come back")

@@ -60,6 +60,8 @@ QUESTIONS = {
     "vanishing gradients": "initialization",
     "exploding gradients": "defaults_that_travel",
     "mixed precision": "defaults_that_travel",
+    "rmsnorm or layernorm": "transformers",
+    "dropout in a transformer": "transformers",
     "validation loss goes up": "overfitting",
     "how much dropout": "dropout",
     "AdamW": "weight_decay",

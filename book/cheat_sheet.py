@@ -1,5 +1,9 @@
 """The cheat sheet: an author's rows, filled in with what was measured, as a table and as a PDF.
 
+The PDF has two sides. The front is the table. The back holds the sections of the page that the
+option ``:back:`` names by their ids: tables, code and sketches. ``{sketches}`` draws some of the
+pictures of ``book.sketches``, one name a line.
+
 ``{cheat-sheet}`` takes a list in YAML, a row each, with these keys:
 
 ========  ===================================================================================
@@ -19,15 +23,17 @@ from __future__ import annotations
 import posixpath
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 from xml.sax.saxutils import escape
 
 import yaml
 from docutils import nodes
+from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from book import sheet
+from book import sheet, sketches
 from book.ledger import badge, cell, measurements, reference, table, warn
 from book.measured import labels
 from book.records import Found, format_value, unit
@@ -84,19 +90,50 @@ def _factor(value: float) -> str:
     return f"{sign} {rounded:,.0f}" if rounded >= 10 else f"{sign} {rounded:g}"
 
 
-def markup(node: nodes.Node) -> str:
-    """The text below a node, with the tags that a paragraph of the PDF understands."""
+def markup(node: nodes.Node, base: str = "") -> str:
+    """The text below a node, with the tags that a paragraph of the PDF understands.
+
+    With ``base``, the address of the page online, its links lead there.
+    """
     if isinstance(node, nodes.Text):
         return escape(node.astext())
-    inside = "".join(markup(child) for child in node.children)
+    inside = "".join(markup(child, base) for child in node.children)
+    if base and isinstance(node, nodes.reference):
+        where = node.get("refuri") or f"#{node.get('refid', '')}"
+        return sheet.link(urljoin(base, where), inside)
     tag = TAGS.get(type(node))
     return f"<{tag}>{inside}</{tag}>" if tag else inside
+
+
+def blocks(document: nodes.document, names: list[str], base: str) -> list[sheet.Block]:
+    """The named sections of a finished page, as what the back of the sheet can draw."""
+    found = {name: part for part in document.findall(nodes.section) for name in part["ids"]}
+    made: list[sheet.Block] = []
+    for name in names:
+        if name not in found:
+            warn(f"no section of the cheat sheet has the id {name!r}", document["source"])
+            continue
+        part = found[name]
+        made.append(sheet.Heading(part.next_node(nodes.title).astext()))
+        for node in part.findall():
+            if isinstance(node, nodes.table):
+                rows = [
+                    [markup(entry, base) for entry in row.children]
+                    for row in node.findall(nodes.row)
+                ]
+                made.append(sheet.Grid(rows[0], rows[1:]))
+            elif isinstance(node, nodes.literal_block):
+                made.append(sheet.Code(node.astext()))
+            elif isinstance(node, nodes.raw) and "sketch" in node:
+                made.append(sheet.Picture(node["sketch"]))
+    return made
 
 
 class CheatSheet(SphinxDirective):
     """``{cheat-sheet}``: trick, what is said, what was measured, what to do."""
 
     has_content = True
+    option_spec = {"back": directives.unchanged}  # noqa: RUF012
 
     def run(self) -> list[nodes.Node]:
         rows, wrong = read_rows("\n".join(self.content))
@@ -106,7 +143,8 @@ class CheatSheet(SphinxDirective):
         link = nodes.reference("", "A4, to print (PDF)", refuri=name, internal=True)
         made = [self.row(row) for row in rows]
         sheets = self.env.__dict__.setdefault("cheat_sheets", {})
-        sheets[self.env.docname] = [line for _, line in made]
+        back = [name.strip() for name in self.options.get("back", "").split(",") if name.strip()]
+        sheets[self.env.docname] = [line for _, line in made], back
         head = ["Trick", "What is said", "What was measured here", "What to do"]
         cells = [row for row, _ in made]
         return [
@@ -157,20 +195,39 @@ class CheatSheet(SphinxDirective):
         return list(box.children) or [nodes.paragraph()]
 
 
+class Sketches(SphinxDirective):
+    """``{sketches}``: small pictures side by side, a name of ``book.sketches`` in each line."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        box = nodes.container(classes=["sketches"])
+        for name in self.content:
+            if name not in sketches.SKETCHES:
+                warn(f"there is no sketch {name!r}", self.get_location())
+                continue
+            figure = f"<figure>{sketches.svg(name)}</figure>"
+            box += nodes.raw("", figure, format="html", sketch=name)
+        return [box]
+
+
 def write_pdf(app: Sphinx, exception: Exception | None) -> None:
     """Put each sheet beside its page once the HTML is written."""
     if exception or app.builder.format != "html":
         return
-    for docname, rows in getattr(app.env, "cheat_sheets", {}).items():
+    for docname, (rows, back) in getattr(app.env, "cheat_sheets", {}).items():
         path = Path(app.outdir, f"{docname}.pdf")
         path.parent.mkdir(parents=True, exist_ok=True)
         address = f"{app.config.html_baseurl}{docname}.html"
-        path.write_bytes(sheet.draw(rows, app.config.project, address))
+        page = app.env.get_and_resolve_doctree(docname, app.builder) if back else None
+        side = blocks(page, back, address) if page else []
+        path.write_bytes(sheet.draw(rows, app.config.project, address, side))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directive and the PDF with Sphinx."""
     app.setup_extension("book.ledger")
     app.add_directive("cheat-sheet", CheatSheet)
+    app.add_directive("sketches", Sketches)
     app.connect("build-finished", write_pdf)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

@@ -43,6 +43,15 @@ def alt_text(claims: Sequence[Found]) -> str:
     )
 
 
+def along(value: float) -> float:
+    """Where an effect in multiples of its margin lies on a scale from -1 to 1.
+
+    It is even up to one margin and logarithmic beyond it, both ways.
+    """
+    far = 0.7 * abs(value) if abs(value) < 1 else 0.7 + math.log10(abs(value))
+    return math.copysign(min(far, REACH) / REACH, value)
+
+
 def in_a_row(found: Found) -> str:
     """One interval as a small SVG for a row of a table, in multiples of the margin.
 
@@ -51,8 +60,7 @@ def in_a_row(found: Found) -> str:
     """
 
     def at(value: float) -> float:
-        far = 0.7 * abs(value) if abs(value) < 1 else 0.7 + math.log10(abs(value))
-        return round(90 + 86 * math.copysign(min(far, REACH) / REACH, value), 1)
+        return round(90 + 86 * along(value), 1)
 
     low, effect, high = found.scaled
     dashes = ' stroke-dasharray="3 2"' if found.verdict == UNDECIDED else ""

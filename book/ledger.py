@@ -35,7 +35,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from book import forest, prose
-from book.measured import COUNTS, by_claim, counts, labels, placebos_together
+from book.measured import COUNTS, by_claim, counts, labels, named, placebos_together
 from book.records import ID, Found, collect, format_value, unit
 from tricks_lib import law
 
@@ -247,7 +247,7 @@ class Ledger(ClaimsDirective):
             ),
             nodes.entry(
                 "",
-                cell(nodes.Text(", ".join(filter(None, [found.data, found.at])))),
+                cell(nodes.Text(", ".join(filter(None, [named(found.data), found.at])))),
                 *[cell(nodes.Text(line), css="small") for line in self.how(found)],
                 classes=["measured-cell"],
             ),
@@ -409,6 +409,14 @@ def card_links(app: Sphinx, page: str, template: str, context: dict, doctree: An
     context["body"] = re.sub(rf"{head} (<code>[^<]*</code>)", links, context["body"])
 
 
+def names_on_cards(app: Sphinx, page: str, template: str, context: dict, doctree: Any) -> None:
+    """Write data sets on the cards as they are written elsewhere; notebooks store them made."""
+    if "body" in context:
+        context["body"] = re.sub(
+            r'<p class="claim-numbers">.*?</p>', lambda line: named(line[0]), context["body"]
+        )
+
+
 def script_of_the_ledger(
     app: Sphinx, page: str, template: str, context: dict, doctree: Any
 ) -> None:
@@ -446,6 +454,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.setup_extension("book.open_data")
     app.connect("html-page-context", link_margins)
     app.connect("html-page-context", card_links)
+    app.connect("html-page-context", names_on_cards)
     app.connect("html-page-context", script_of_the_ledger)
     app.add_directive("claims-ledger", Ledger)
     app.add_directive("claims-plot", ClaimsPlot)

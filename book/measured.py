@@ -7,6 +7,7 @@ groups and counts them; it knows records, not Sphinx.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 
 from scipy import stats
@@ -49,13 +50,19 @@ def labels(measured: Sequence[Found]) -> list[str]:
     return [""] if len(measured) == 1 else places(measured)
 
 
+def named(data: str) -> str:
+    """A data set as people write it; records have the name of the function that makes it."""
+    return re.sub(r"\bmnist\b", "MNIST", data)
+
+
 def places(measured: Sequence[Found]) -> list[str]:
     """On what each measurement of one claim was made, as short as it can be.
 
     The data alone where that is enough (``"glyphs"``), else what differs on the same data
     (``"900 steps"``), else both.
     """
-    short = [one.data.partition(",")[0] for one in measured]
+    data = [named(one.data) for one in measured]
+    short = [name.partition(",")[0] for name in data]
     ats = [one.at for one in measured]
     for texts in (
         short,
@@ -64,7 +71,7 @@ def places(measured: Sequence[Found]) -> list[str]:
     ):
         if all(texts) and len(set(texts)) == len(texts):
             return texts
-    return [", ".join(filter(None, [one.data, one.at])) for one in measured]
+    return [", ".join(filter(None, pair)) for pair in zip(data, ats, strict=True)]
 
 
 def expected(found: Iterable[Found]) -> law.Expected:

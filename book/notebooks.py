@@ -192,8 +192,8 @@ def run(paths: Sequence[Path]) -> int:
     return len(failures)
 
 
-def replicate(paths: Sequence[Path], seed: int) -> int:
-    """Run every live claim with other seeds, in memory; how many problems there are."""
+def replicate(paths: Sequence[Path], seed: int, most: int | None = None) -> int:
+    """Run every live claim with other seeds, ``most`` at most; how many problems there are."""
 
     def compare(old: Record, new: Record) -> tuple[str, str]:
         if old["seeds"] == new["seeds"]:
@@ -208,16 +208,24 @@ def replicate(paths: Sequence[Path], seed: int) -> int:
             trouble = f"the two effects lie {abs(z):.1f} standard errors apart"
         return trouble, note
 
-    return _again(paths, {"TRICKS_SEED": str(seed)}, f"seed {seed}", compare)
+    return _again(paths, {"TRICKS_SEED": str(seed), **_cap(most)}, f"seed {seed}", compare)
 
 
-def stress(paths: Sequence[Path], budget: float) -> int:
-    """Run every live claim with the training multiplied, sweeps too; how many problems."""
+def stress(paths: Sequence[Path], budget: float, most: int | None = None) -> int:
+    """Run every live claim with the training multiplied, sweeps too; how many problems.
+
+    ``most`` caps the seeds of each claim: wider intervals, so more moves to *undecided*.
+    """
 
     def compare(old: Record, new: Record) -> tuple[str, str]:
         return contradiction(old, new), ""
 
-    return _again(paths, {"TRICKS_BUDGET": f"{budget:g}"}, f"budget x {budget:g}", compare)
+    env = {"TRICKS_BUDGET": f"{budget:g}", **_cap(most)}
+    return _again(paths, env, f"budget x {budget:g}", compare)
+
+
+def _cap(most: int | None) -> dict[str, str]:
+    return {"TRICKS_SEEDS": str(most)} if most else {}
 
 
 def _again(
@@ -304,7 +312,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command.add_argument("--seed", type=int, required=True, help="any number but 0")
         if name == "stress":
             command.add_argument("--budget", type=float, required=True, help="2 for twice as long")
+        if name != "run":
+            command.add_argument("--seeds", type=int, help="at most so many, for a quicker look")
     options = parser.parse_args(arguments)
+    if options.command != "run" and options.seeds is not None and options.seeds < 2:
+        parser.error("an interval needs two seeds or more.")
     try:
         paths = find_notebooks(options.paths)
     except FileNotFoundError as error:
@@ -314,10 +326,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "stress":
         if options.budget in (0, 1) or options.budget < 0:
             parser.error("a budget of 1 gives the stored runs again; choose another, such as 2.")
-        return int(stress(paths, options.budget) > 0)
+        return int(stress(paths, options.budget, options.seeds) > 0)
     if options.seed == 0:
         parser.error("seed 0 gives the stored seeds again; choose another number.")
-    return int(replicate(paths, options.seed) > 0)
+    return int(replicate(paths, options.seed, options.seeds) > 0)
 
 
 if __name__ == "__main__":

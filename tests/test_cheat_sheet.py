@@ -11,7 +11,7 @@ import pytest
 import yaml
 from pypdf import PageObject, PdfReader
 
-from book import cheat_sheet, sheet
+from book import cheat_sheet, sheet, sketches
 from book.records import Found
 from tests.page_rules import ROOT, TRICK_PARTS
 from tests.test_book import build, coming_out, fails, record, stored, text_cell, write_notebook
@@ -23,7 +23,7 @@ A4 = (842, 595)  # landscape, in points
 
 def rows_of(text: str) -> list[dict]:
     """The rows of the directive in a page."""
-    inside = re.search(r"^```\{cheat-sheet\}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    inside = re.search(r"^```\{cheat-sheet\}\n(?::[^\n]*\n)?(.*?)^```", text, re.MULTILINE | re.DOTALL)
     rows, wrong = cheat_sheet.read_rows(inside[1])
     assert wrong == []
     return rows
@@ -165,6 +165,37 @@ def test_more_rows_mean_smaller_type_and_then_another_page() -> None:
     assert all(smallest(page) >= 7 for page in (*few, *some, *many))
 
 
+BACK = [
+    sheet.Heading("Numbers"),
+    sheet.Grid(["What", "Value"], [["Adam & co", sheet.link("https://x/#a", "<b>0.001</b>")]]),
+    sheet.Heading("Steps"),
+    sheet.Code("loss.backward()\n    step()"),
+    sheet.Heading("Pictures"),
+    *[sheet.Picture(name) for name in sketches.SKETCHES],
+]
+
+
+def test_the_back_holds_tables_code_and_pictures() -> None:
+    pdf = sheet.draw([printed()], "The book", "https://x", BACK)
+    front, back = read(pdf).pages
+    assert "Dropout" in words(front) and "Numbers" not in words(front)
+    for part in ("Numbers", "0.001", "loss.backward()", "Page 2 of 2", "keep these weights"):
+        assert part in words(back)
+    assert "https://x/#a" in targets(back)
+    with pytest.raises(ValueError, match="more than a page"):
+        sheet.draw([printed()], "The book", "https://x", BACK * 4)
+
+
+def test_pictures_say_what_they_show_and_stay_in_their_box() -> None:
+    for name, sketch in sketches.SKETCHES.items():
+        assert len(sketch.alt.split()) > 15 and "aria-label" in sketches.svg(name)
+        for shape in sketch.shapes:
+            for x, y in getattr(
+                shape, "points", [(getattr(shape, "x", 0), getattr(shape, "y", 0))]
+            ):
+                assert 0 <= x <= sketches.WIDTH and 0 <= y <= sketches.HEIGHT, (name, shape)
+
+
 # ------------------------------------------------------------------------------ in a small book
 
 ROWS = """
@@ -173,6 +204,25 @@ ROWS = """
   said: It *always* pays.
   claims: [page.slug]
   do: Call `f(0)`.
+"""
+
+
+SECTIONS = """
+## Numbers
+
+| What | Value |
+|---|---|
+| Adam | [0.001](bibliography.md) |
+
+```python
+loss.backward()
+```
+
+## Pictures
+
+```{sketches}
+curves
+```
 """
 
 
@@ -197,8 +247,8 @@ def book(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def write_sheet(book: Path, rows: str) -> None:
-    text = f"# Sheet\n\n```{{cheat-sheet}}\n{rows}```\n"
+def write_sheet(book: Path, rows: str, back: str = "numbers, pictures") -> None:
+    text = f"# Sheet\n\n```{{cheat-sheet}}\n:back: {back}\n{rows}```\n{SECTIONS}"
     (book / "chapters" / "sheet.md").write_text(text, encoding="utf-8")
 
 
@@ -211,8 +261,11 @@ def test_the_sheet_follows_the_records(book: Path) -> None:
     assert 'href="a/page.html#claim-page-slug-on-glyphs"' in text and 'href="sheet.pdf"' in text
     assert "It <em>always</em> pays." in text and 'href="a/page.html"' in text
     assert "+10.0 points" in text and "[+6.7, +13.3]" in text
-    (page,) = PdfReader(html.with_suffix(".pdf")).pages
+    page, back = PdfReader(html.with_suffix(".pdf")).pages
     assert "It pays. holds, +10.0 points" in words(page) and "f(0)" in words(page)
+    assert "0.001" in words(back) and "loss.backward()" in words(back)
+    assert [uri for uri in targets(back) if uri.endswith("/chapters/bibliography.html")]
+    assert "keep these weights" in words(back) and 'aria-label="Two curves' in text
     (link,) = [uri for uri in targets(page) if uri.endswith("page.html#claim-page-slug-on-glyphs")]
     assert link.startswith("https://")
 
@@ -223,7 +276,7 @@ def test_the_sheet_follows_the_records(book: Path) -> None:
     text = html.read_text(encoding="utf-8")
     assert "+10.0" not in text and f"glyphs: {minus}10.0 points" in text
     assert text.count(">It pays.<") == 1
-    (page,) = PdfReader(html.with_suffix(".pdf")).pages
+    page, _ = PdfReader(html.with_suffix(".pdf")).pages
     told = words(page).replace("\N{NO-BREAK SPACE}", " ")
     assert "It pays. opposite, glyphs; ○ too small to matter, digits" in told
 
@@ -231,9 +284,10 @@ def test_the_sheet_follows_the_records(book: Path) -> None:
 @pytest.mark.site
 def test_what_is_unknown_fails_the_build(book: Path) -> None:
     lost = ROWS.replace("page.slug", "page.lost") + ROWS.replace("a/page", "a/nowhere")
-    write_sheet(book, lost + "- trick: Half\n  page: a/page\n")
+    write_sheet(book, lost + "- trick: Half\n  page: a/page\n", back="numbers, lost-section")
     fails(
         book,
+        "no section of the cheat sheet has the id 'lost-section'",
         "no record has the claim id 'page.lost'",
         "a/nowhere",
         "row 3 of the cheat sheet needs exactly",

@@ -20,9 +20,10 @@ from tricks_lib.claims import record
 seed, long = int(os.environ.get("TRICKS_SEED", 0)), budget(100) > 100
 EFFECT = {{"holds": 0.2, "opposite": -0.2, "too small to matter": 0.0, "undecided": 0.11}}
 def claim(name, verdict, seeds=(), recorded=None, more=0.0):
-    seeds = tuple(seeds) or tuple(range(100 * seed, 100 * seed + 5))
+    most = int(os.environ.get("TRICKS_SEEDS", 5))
+    seeds = (tuple(seeds) or tuple(range(100 * seed, 100 * seed + 5)))[:most]
     spread = 0.3 if verdict == "undecided" else 0.01
-    values = EFFECT[verdict] + more + spread * np.linspace(-1, 1, 5)
+    values = EFFECT[verdict] + more + spread * np.linspace(-1, 1, len(seeds))
     effect = Effect(
         values, seeds, "with", "without", "test_accuracy", "made", "cpu", recorded=recorded
     )
@@ -100,6 +101,11 @@ def test_stress_names_the_verdicts_that_turn_around(
     assert stored.read_bytes() == before, "a stress run must not store anything"
 
 
+def test_a_quick_look_takes_fewer_seeds(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert notebooks.main(["stress", "--budget", "2", "--seeds", "2", str(stored)]) == 0
+    assert "7 moved to or from undecided" in capsys.readouterr().out, "two seeds decide nothing"
+
+
 def test_replicate_is_content_when_verdicts_stay(tmp_path: Path) -> None:
     path = write(tmp_path / "demo.ipynb", SETUP, 'claim("demo.steady", "holds")')
     notebooks.main(["run", str(path)])
@@ -123,6 +129,7 @@ def test_an_error_names_its_cell_and_leaves_the_file(
         (["run", "nowhere"], "nowhere is neither a notebook nor a folder"),
         (["run", "README.md"], "README.md is neither a notebook nor a folder"),
         (["replicate", "--seed", "0"], "seed 0 gives the stored seeds again"),
+        (["replicate", "--seed", "1", "--seeds", "1"], "an interval needs two seeds or more"),
         (["stress", "--budget", "1"], "a budget of 1 gives the stored runs again"),
     ],
 )

@@ -35,6 +35,7 @@ from bs4 import BeautifulSoup
 from playwright.sync_api import Browser, Page, sync_playwright
 from pypdf import PdfReader
 
+from book import cards
 from book.browser import launch
 from book.live import PLACES
 from book.records import stored_records
@@ -449,16 +450,18 @@ def test_links_inside_the_book_lead_somewhere(
     nothing(sorted(broken))
 
 
-def test_the_cheat_sheet_is_one_page_to_print(site: Path) -> None:
+def test_the_cheat_sheet_is_one_leaf_to_print(site: Path) -> None:
     claims: dict[str, list[Any]] = defaultdict(list)
     for path in (ROOT / "chapters").rglob("*.ipynb"):
         for record in stored_records(json.loads(path.read_text(encoding="utf-8"))):
             claims[record["id"]].append(record)
     reader = PdfReader(site / f"{SHEET}.pdf")
-    (page,) = reader.pages
+    page, back = reader.pages  # two sides
     assert tuple(round(side) for side in page.mediabox[2:]) == A4
     assert reader.metadata.title == f"{CONFIG['title']}: the cheat sheet"
-    assert smallest(page) >= 7
+    assert smallest(page) >= 7 and smallest(back) >= 7
+    for title in ("Numbers to start from", "optimizer.step()", "From symptom to cause", "Cosine"):
+        assert title in words(back)
     text = words(page)
     for row in rows_of((ROOT / f"{SHEET}.md").read_text(encoding="utf-8")):
         assert row["trick"] in text
@@ -596,6 +599,133 @@ def test_live_figures_follow_their_handles(address: str, browser: Browser, name:
         assert len(told) > handles.count()
         assert picture.bounding_box()["width"] <= PHONE["width"]
         assert not errors
+
+
+# The texts of all cards, packed; a page asks for them with the first card.
+CARD_TEXTS = 60_000
+
+
+def test_every_link_with_a_card_has_a_text(site: Path, visits: dict[str, Visit]) -> None:
+    text = (site / "_static" / cards.FILE).read_text(encoding="utf-8")
+    texts = json.loads(text.removeprefix("window.cardTexts=").rstrip(";\n"))
+    kinds: dict[str, int] = defaultdict(int)
+    for name, visit in visits.items():
+        for link in visit.facts["links"]:
+            url, place = urldefrag(link)
+            page = urlsplit(url).path.rpartition("/")[2].removesuffix(".html")
+            kind = re.match(r"claim-|term-|id\d+$", unquote(place))
+            key = f"#{place}" if kind and kind[0] == "claim-" else f"{page}#{unquote(place)}"
+            if kind and (kind[0] == "claim-" or page in ("glossary", "bibliography")):
+                kinds[kind[0][:2]] += 1
+                assert texts.get(texts.get(key, ""), texts.get(key)), f"{name}: no card for {key}"
+    assert set(kinds) == {"cl", "te", "id"}
+
+
+def test_the_texts_of_cards_are_light_and_come_late(site: Path, visits: dict[str, Visit]) -> None:
+    assert weight(site / "_static" / cards.FILE) <= CARD_TEXTS
+    nothing([n for n, v in visits.items() if any(cards.FILE in url for url in v.at_once)])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_pointer_opens_a_card_and_keeps_it(address: str, browser: Browser, scheme: str) -> None:
+    with browser.new_page(viewport=WINDOW, color_scheme=scheme) as page:
+        page.goto(f"{address}chapters/regularization/dropout.html")
+        card, link = page.locator("#link-card"), page.locator("p a.claim-ref").first
+        link.hover()
+        card.wait_for()
+        assert card.locator(".card-says").inner_text() and card.locator(".verdict").count()
+        assert re.search(r"\[[^\]]+, [^\]]+\] points", card.inner_text())
+        assert link.get_attribute("aria-describedby") == "link-card"
+        assert link.get_attribute("title") is None  # else the browser shows another
+        nothing(axe_violations(page))
+        box = card.bounding_box()  # the way to the card leads over its edge
+        page.mouse.move(box["x"] + 30, box["y"] + 10, steps=10)
+        page.wait_for_timeout(600)
+        assert card.is_visible()
+        page.mouse.move(5, 5)
+        card.wait_for(state="hidden")
+        link.hover()
+        card.wait_for()
+        page.keyboard.press("Escape")
+        assert card.is_hidden() and link.get_attribute("aria-describedby") is None
+        page.wait_for_timeout(600)
+        assert card.is_hidden()
+        for place in ("glossary.html#term-", "bibliography.html#id"):
+            page.locator(f"article p a[href*='{place}']").first.hover()
+            card.wait_for()
+            assert len(card.inner_text()) > 20
+            page.keyboard.press("Escape")
+
+
+def test_the_keyboard_opens_a_card(address: str, browser: Browser) -> None:
+    with browser.new_page(viewport=WINDOW) as page:
+        page.goto(f"{address}chapters/regularization/dropout.html")
+        card, links = page.locator("#link-card"), page.locator(".headline-strip a.claim-ref")
+        links.first.focus()
+        page.keyboard.press("Tab")
+        card.wait_for()
+        assert links.nth(1).get_attribute("aria-describedby") == "link-card"
+        page.mouse.move(5, 5)
+        page.wait_for_timeout(600)
+        assert card.is_visible()  # what the pointer does is not its matter
+        page.keyboard.press("Escape")
+        assert card.is_hidden()
+        assert links.nth(1).evaluate("link => link === document.activeElement")
+        page.keyboard.press("Tab")
+        card.wait_for()
+        page.keyboard.press("Enter")
+        page.wait_for_url("**#claim-*")
+        assert card.is_hidden()
+
+
+def test_a_finger_opens_a_card_and_then_follows(address: str, browser: Browser) -> None:
+    with (
+        browser.new_context(viewport=PHONE, has_touch=True, is_mobile=True) as context,
+        context.new_page() as page,
+    ):
+        page.goto(f"{address}chapters/regularization/index.html")
+        card, links = page.locator("#link-card"), page.locator(".verdict-table a.claim-ref")
+        links.nth(0).tap()
+        card.wait_for()
+        assert "Tap again to go there." in card.inner_text()
+        box = card.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= PHONE["width"]
+        nothing(axe_violations(page))
+        page.locator("h1").tap()
+        assert card.is_hidden()
+        links.nth(0).tap()
+        card.wait_for()
+        links.nth(0).tap()
+        page.wait_for_url("**#claim-*")
+
+
+def test_cards_work_in_pages_opened_from_a_folder(site: Path, browser: Browser) -> None:
+    with browser.new_page(viewport=WINDOW) as page:
+        page.goto((site / "chapters/regularization/dropout.html").as_uri())
+        page.locator(".headline-strip a.claim-ref").first.hover()
+        page.locator("#link-card").wait_for()
+        page.goto((site / "search.html").as_uri())
+        assert "make serve" in page.locator("#search-state").inner_text()
+
+
+def test_each_part_opens_with_a_picture(site: Path) -> None:
+    for folder in sorted({path.parent for path in (ROOT / "chapters").glob("*/index.md")}):
+        page = site / folder.relative_to(ROOT) / "index.html"
+        soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+        (picture,) = soup.select(".part-picture [role=img]")
+        assert picture.find_next("table", class_="verdict-table")
+        claims = [
+            record
+            for path in sorted(folder.glob("*.ipynb"))
+            for record in stored_records(json.loads(path.read_text(encoding="utf-8")))
+            if record["kind"] == "claim"
+        ]
+        assert len(picture.select("svg [class^=claim-]")) == len(claims)
+        told = [
+            int(number)
+            for number in re.findall(r"(\d+) (?:holds|opp|too|und)", picture["aria-label"])
+        ]
+        assert sum(told) == len(claims)
 
 
 def test_pages_are_described_by_their_own_words(site: Path) -> None:

@@ -16,7 +16,7 @@ for (const claim of claims) {
   claim.headline = !!claim.rows[0].querySelector(".headline");
   claim.measured = claim.rows.map((row) => ({
     verdict: row.querySelector(".verdict").textContent,
-    data: row.querySelector(".measured-cell p").textContent.split(",")[0].toLowerCase(),
+    data: row.querySelector(".measured-cell p").textContent.split(",")[0],
     effect: Number(row.querySelector(".row-interval").dataset.effect),
   }));
   claim.strongest = Math.max(...claim.measured.map(({ effect }) => effect));

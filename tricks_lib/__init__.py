@@ -24,7 +24,7 @@ from .data import (
 from .device import cpu_threads, device
 from .experiment import Effect, Study, Sweep, compare, interaction, once, sweep, tuned
 from .law import CONFIDENCE, LOOKS, MARGINS, verdict
-from .models import cnn, mlp, transformer
+from .models import cnn, imagenet_network, mlp, transformer
 from .recorded import Recorded, recorded
 from .train import History, accuracy, budget, evaluate, fit
 
@@ -57,6 +57,7 @@ __all__ = [
     "fashion_mnist",
     "fit",
     "glyphs",
+    "imagenet_network",
     "interaction",
     "law",
     "mlp",

@@ -427,6 +427,14 @@ class Broadcast(Script):  # labels of shape (n, 1) against predictions of shape 
         return super().evaluate(model, x, y.unsqueeze(1))
 
 
+# ---- no fault at all ----------------------------------------------------------------------------
+
+
+class Mirrored(Script):  # the placebo: layers that are fully connected know no left and right
+    def scale(self, pixels):
+        return super().scale(pixels.flip(3))
+
+
 # ---- all of them --------------------------------------------------------------------------------
 
 STUCK = "The accuracy stays near a blind guess."
@@ -443,9 +451,9 @@ class Fault:
     """A fault of the clinic.
 
     Attributes:
-        script: the healthy script with this fault in it.
+        script: the class of the script with this fault in it.
         complaint: what its owner says.
-        over: the script that a bill compares it with.
+        over: the script without the fault that its bill compares it with, a key of ``HEALTHY``.
     """
 
     script: type[Script]
@@ -482,11 +490,12 @@ FAULTS = {
     "augmented test": Fault(AugmentedTest, LOW),
     "broadcast": Fault(Broadcast, STUCK),
 }
-# Scripts without a fault that some bills need: the same, done right.
+# Scripts without a fault: what bills compare with, and a placebo.
 HEALTHY = {
     "healthy": Script,
     "healthy, by day": SplitByDay,
     "healthy, in parts": InParts,
     "healthy, by epoch": ScheduleByEpoch,
     "healthy, Adam": Adam,
+    "mirrored": Mirrored,
 }

@@ -158,7 +158,7 @@ def look_at_batch(script: type[Script], data: Data) -> Finding:
             "images in the batch": len(y),
             "classes among them": classes,
             "images of the commonest class": most,
-            "training images with the label of the one most like it": alike,
+            "share labelled as the image most like it": alike,
         },
     )
 
@@ -583,7 +583,7 @@ def _table(title: str, here: dict, health: dict) -> str:
             lines += [f"  {name:<{wide - 2}}  {'see below':>12}  {healthy:>9}", f"    {mine}"]
         else:
             lines.append(f"  {name:<{wide - 2}}  {mine:>12}  {healthy:>9}")
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
 
 
 def _word(value: float | int | str) -> str:
@@ -596,4 +596,5 @@ def _show_batch(script: type[Script]) -> None:
         x, y = first_batch(*admitted(script, _images()))
     x = x[:10].nan_to_num()
     low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
-    plots.show_images((x - low) / (high - low + 1e-6), [str(int(label)) for label in y[:10]])
+    titles = [str(int(label)) for label in y[:10]]
+    plots.show_images((x - low) / (high - low + 1e-6), titles, columns=10)

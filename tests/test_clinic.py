@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from itertools import combinations
+from pathlib import Path
 
 import matplotlib
+import nbformat
 import pytest
 import torch
 
@@ -14,6 +17,7 @@ from tricks_lib import clinic, faults
 from tricks_lib.questions import bug_clinic
 
 matplotlib.use("Agg")
+ROOT = Path(__file__).parent.parent
 CASES = clinic.CASES
 
 
@@ -206,3 +210,30 @@ def test_in_parts_is_the_mean_of_the_parts() -> None:
 def test_every_bill_has_a_healthy_partner() -> None:
     partners = {fault.over for fault in faults.FAULTS.values()}
     assert partners == set(faults.HEALTHY) - {"mirrored"}
+
+
+# ---------------------------------------------------------------------------- the page
+
+
+def section(title: str) -> str:
+    """The prose of the page from one heading to the next of its rank."""
+    page = nbformat.read(ROOT / "chapters/good_practices/bug_clinic.ipynb", as_version=4)
+    prose = "\n\n".join(cell.source for cell in page.cells if cell.cell_type == "markdown")
+    return re.split(r"^## ", prose.split(f"\n## {title}\n")[1], flags=re.MULTILINE)[0]
+
+
+def test_the_line_up_has_every_fault_and_a_test_that_finds_it(charts) -> None:
+    suspects = section("The suspects")
+    split = suspects.split("### Faults of the split")[1].split("###")[0]
+    for name in faults.FAULTS:
+        lines = [one for one in suspects.splitlines() if one.lower().startswith(f"- **{name}.**")]
+        assert len(lines) == 1, name
+        told = {test for test in clinic.TESTS if f"`{test}`" in lines[0]}
+        told |= {"split"} if lines[0] in split else set()
+        assert any(charts[name][test] != clinic.NORMAL for test in told), name
+
+
+def test_the_guide_orders_tests_that_there_are() -> None:
+    rows = [row.split("|") for row in section("Decision guide").splitlines() if row[:1] == "|"]
+    named = {name for row in rows[2:] for name in re.findall(r"`(\w+)`", row[2])}
+    assert named <= set(clinic.TESTS) and len(named) > 10

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import matplotlib
 import nbformat
+import pandas as pd
 import pytest
 import torch
 
 import tricks_lib as tl
+from book import record
 from tricks_lib import clinic, faults
 from tricks_lib.questions import bug_clinic
 
@@ -231,6 +233,18 @@ def test_the_line_up_has_every_fault_and_a_test_that_finds_it(charts) -> None:
         told = {test for test in clinic.TESTS if f"`{test}`" in lines[0]}
         told |= {"split"} if lines[0] in split else set()
         assert any(charts[name][test] != clinic.NORMAL for test in told), name
+
+
+def test_the_faults_whose_code_stands_in_the_page_are_those_of_the_library() -> None:
+    page = record.run(ROOT / "chapters/good_practices/bug_clinic.ipynb", "clinic")
+    data = clinic.pictures(40)
+    with torch.random.fork_rng(), tl.cpu_threads():
+        for name, script in page["FAULTS"].items():
+            runs = []
+            for run, who in ((page["run"], script), (faults.run, faults.FAULTS[name].script)):
+                torch.manual_seed(1)
+                runs.append(run(data, script=who, num_steps=20, every=10).curve)
+            pd.testing.assert_frame_equal(*runs)
 
 
 # The guide's words for what the owners of the scripts say.

@@ -4,10 +4,11 @@ What a page teaches is written out in the page; this library only removes what w
 data, the training loop, many seeds, claims and plots.
 """
 
-from . import law, plots, probes
+from . import clinic, faults, law, plots, probes
 from ._version import __version__
 from .check import check
 from .claims import Claim, Claims, claim
+from .clinic import patient
 from .data import (
     Data,
     Text,
@@ -47,6 +48,7 @@ __all__ = [
     "check",
     "cifar10",
     "claim",
+    "clinic",
     "cnn",
     "compare",
     "cpu_threads",
@@ -55,6 +57,7 @@ __all__ = [
     "drivers",
     "evaluate",
     "fashion_mnist",
+    "faults",
     "fit",
     "glyphs",
     "imagenet_network",
@@ -63,6 +66,7 @@ __all__ = [
     "mlp",
     "mnist",
     "once",
+    "patient",
     "photo",
     "plots",
     "probes",

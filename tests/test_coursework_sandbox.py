@@ -264,6 +264,6 @@ def test_no_honest_student_loses_a_point_to_a_hostile_one(tmp_path: Path) -> Non
     need_sandbox()
     from tests import coursework_class
 
-    options = ["--limit", "1", "--mem", "0.5", "--jobs", "2", "--seed", "3"]
+    options = ["--limit", "2", "--mem", "0.5", "--jobs", "2", "--seed", "3"]
     found = coursework_class.grade("own", 8, 11, private(tmp_path), *options)
     assert found.rows == 19 and not found.errors and not found.lost, found.said

@@ -388,7 +388,7 @@ def _common_folders(place: Path, entries: list[_Entry]) -> int:
     real = [entry for entry in entries if not entry.empty]
     paths = [entry.path.parts for entry in real or entries]
     depth = 0
-    while all(len(p) > depth + 1 for p in paths) and len({p[depth] for p in paths}) < 2:
+    while all(len(p) > depth + 1 for p in paths) and len({p[depth] for p in paths}) == 1:
         wrapper = paths[0][depth] == place.stem or re.search(
             r"submission|export|download|hand.?in", paths[0][depth], re.IGNORECASE
         )

@@ -7,6 +7,9 @@ import importlib
 import json
 import os
 import re
+import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -31,7 +34,8 @@ def marks(part: str, name: str, answer: object, seed: int) -> list[rubric.Mark]:
     given = selfcheck.draw(question, seed)
     see = Observer(1000 + seed)
     try:
-        getattr(probe, name)(answer, selfcheck.inputs(given), see)
+        with see.without(*probe.CLOSED.get(name, ())):
+            getattr(probe, name)(answer, selfcheck.inputs(given), see)
     except Exception as error:
         see._error("probe", error)
     if see.unanswered:
@@ -69,8 +73,21 @@ def answers(part: str) -> dict[str, str]:
 
 
 def rows(table: Path) -> dict[str, dict[str, str]]:
-    with table.open(newline="") as file:
+    with table.open(newline="", encoding="utf-8-sig") as file:
         return {row["student"]: row for row in csv.DictReader(file)}
+
+
+USER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]
+
+
+def as_user() -> list[str] | None:
+    """What makes a command an ordinary user's; None where such a one cannot run our Python."""
+    if os.getuid() != 0:
+        return []
+    command = [*USER, sys.executable, "-c", "import torch"]
+    if shutil.which("setpriv") is None or subprocess.run(command, capture_output=True).returncode:
+        return None
+    return USER
 
 
 def need_sandbox() -> None:

@@ -23,7 +23,9 @@ A4 = (842, 595)  # landscape, in points
 
 def rows_of(text: str) -> list[dict]:
     """The rows of the directive in a page."""
-    inside = re.search(r"^```\{cheat-sheet\}\n(?::[^\n]*\n)?(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    inside = re.search(
+        r"^```\{cheat-sheet\}\n(?::[^\n]*\n)?(.*?)^```", text, re.MULTILINE | re.DOTALL
+    )
     rows, wrong = cheat_sheet.read_rows(inside[1])
     assert wrong == []
     return rows

@@ -13,10 +13,14 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
+import time
 import zipfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -29,6 +33,7 @@ from tests.coursework_helpers import (
     FOUND,
     PARTS,
     answers,
+    as_user,
     defined,
     marks,
     need_sandbox,
@@ -39,8 +44,17 @@ from tests.coursework_helpers import (
 )
 from tests.page_rules import CONFIG, ROOT, TRICK_PARTS
 from tricks_lib import law
-from tricks_lib.coursework import release, rubric, sandbox, selfcheck, submissions
+from tricks_lib.coursework import (
+    gradescope,
+    parts,
+    release,
+    rubric,
+    sandbox,
+    selfcheck,
+    submissions,
+)
 from tricks_lib.coursework.__main__ import main
+from tricks_lib.coursework.grade import Grader
 from tricks_lib.coursework.judges import studies
 from tricks_lib.coursework.runner import Definitions, Observer, cells_of, plain
 
@@ -72,7 +86,7 @@ def test_every_part_has_answers() -> None:
     for part in PARTS:
         assert list(ANSWERS[part].WRONG) == list(FOUND[part].questions)
         assert list(ANSWERS[part].ALSO_RIGHT) == list(FOUND[part].questions)
-        assert 6 <= len(FOUND[part].questions) <= 8
+        assert 6 <= len(FOUND[part].questions) <= 9
         for wrong in ANSWERS[part].WRONG.values():
             assert len(wrong) >= 3
 
@@ -187,7 +201,7 @@ def test_check_names_an_unknown_question() -> None:
 
 def test_check_warns_of_what_the_grader_will_not_have(capsys) -> None:
     space = {"torch": torch}
-    source = "low = torch.zeros(4)\nSIDE = 3\ndef min_max(a, b):\n    l = a.amin(0) + low"
+    source = "low = torch.zeros(1)\nSIDE = 3\ndef min_max(a, b):\n    l = a.amin(0) + low"
     source += "\n    s = a.amax(0) - l\n    return (a - l) / s, (b - l) / s"
     exec(source, space)
     tl.check("data_processing.min_max", space["min_max"])
@@ -318,7 +332,9 @@ def test_code_to_mend_stands_before_the_mended_code() -> None:
 def test_a_release_that_is_out_of_step_is_named(tmp_path: Path, capsys) -> None:
     folder = private(tmp_path)
     assert main(["release", "own", "--source", str(folder)]) == 0
-    assert main(["release", "own", "--source", str(folder), "--check"]) == 1  # no outputs yet
+    capsys.readouterr()
+    assert main(["release", "own", "--source", str(folder), "--check"]) == 0
+    assert "in step" in capsys.readouterr().out
     path = folder / "release" / "exercises.ipynb"
     path.write_text(path.read_text().replace("Double", "Halve"))
     capsys.readouterr()
@@ -326,11 +342,32 @@ def test_a_release_that_is_out_of_step_is_named(tmp_path: Path, capsys) -> None:
     assert "is not what" in capsys.readouterr().out
 
 
+def test_a_private_notebook_may_be_saved_by_colab(tmp_path: Path, capsys) -> None:
+    """Without ids of cells, with outputs, and with metadata of its own."""
+    folder = private(tmp_path)
+    path = folder / "exercises.ipynb"
+    notebook = json.loads(path.read_text())
+    notebook |= {"nbformat_minor": 0, "metadata": {"colab": {"provenance": []}}}
+    for number, cell in enumerate(notebook["cells"]):
+        del cell["id"]
+        cell["metadata"] = {"id": f"x{number}", "colab": {"base_uri": "https://localhost"}}
+    path.write_text(json.dumps(notebook))
+    for _ in range(2):  # there is no release at first, and then there is
+        assert main(["release", "own", "--source", str(folder)]) == 0
+        assert main(["release", "own", "--source", str(folder), "--check"]) == 0
+    cells = release.read(folder / "release" / "exercises.ipynb")["cells"]
+    assert [release.STUB in cell["source"] for cell in cells] == [False, True, False, True, False]
+    nbformat.validate(nbformat.read(folder / "release" / "exercises.ipynb", as_version=4))
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_export_for_nbgrader(part: str, tmp_path: Path) -> None:
     assert main(["nbgrader", part, "-o", str(tmp_path)]) == 0
     notebook = nbformat.read(tmp_path / "source" / part / "exercises.ipynb", as_version=4)
     nbformat.validate(notebook)
+    said = "".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    assert "Keep every cell" in said and "add or delete" not in said and "| For |" not in said
+    assert said.count("all or none**") == len(FOUND[part].questions)
     cells = [cell for cell in notebook.cells if "nbgrader" in cell.metadata]
     about = [cell.metadata["nbgrader"] for cell in cells]
     assert len({a["grade_id"] for a in about}) == len(about) == 2 * len(FOUND[part].questions)
@@ -393,7 +430,7 @@ def test_definitions_are_taken_and_calls_are_not() -> None:
     )
     assert space["f"](1) == 4 and space["lower"]("A") == "a" and space["C"].y == 2
     assert space["np"] is np and space["HALF"] == 0.5
-    assert not {"w", "files", "h", "broken"} & set(space)
+    assert "h" in space and not {"w", "files", "broken"} & set(space)
 
 
 def test_a_stub_does_not_replace_an_answer() -> None:
@@ -438,6 +475,9 @@ def npy(shape: str, descr: str = "'<f8'", body: bytes = b"") -> bytes:
         zipped(a=npy("(1,)", "'|O'", b"cos\nsystem\n(S'true'\ntR.")),
         zipped(a=npy("(1,)", "[('x', '<f8')]", b"\0" * 8)),
         zipped(a=npy("(1,)", "'|V8'", b"\0" * 8)),
+        zipped(a=npy("()", "'<U1'", b"\xff\xff\xff\x7f")),  # a character that does not exist
+        zipped(a=npy("(1000000000000,)", "'<U0'")),
+        zipped(a=npy("()", "'>f8'", b"\0" * 8)),
         zipped(**{f"a{n}": npy("()", body=b"\0" * 8) for n in range(rubric.MAX_ARRAYS + 1)}),
         zipped(a=b"\0" * (rubric.MAX_BYTES + 1)),  # a bomb: small outside, large inside
     ],
@@ -511,7 +551,7 @@ LAYOUTS = {
     ),
     "same name": (
         ["Ada_1_assignsubmission_file_/x.ipynb", "Ada_2_assignsubmission_file_/x.ipynb"],
-        ["Ada_1_assignsubmission_file_", "Ada_2_assignsubmission_file_"],
+        ["Ada (1)", "Ada (2)"],
     ),
 }
 
@@ -553,7 +593,7 @@ def test_links_and_giants_are_not_followed(tmp_path: Path, monkeypatch) -> None:
     found = {s.student: (s.data, s.problem) for s in submissions.read(folder)}
     assert list(found) == ["ada", "eve", "giant", "mallory"]
     assert found["eve"] == found["mallory"] == (None, "is a link, which is not followed")
-    assert found["giant"] == (None, "is too large for a notebook")
+    assert found["giant"] == (None, "is too large for a notebook, even without its outputs")
     with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
         link = zipfile.ZipInfo("eve.ipynb")
         link.external_attr = 0o120777 << 16
@@ -564,13 +604,13 @@ def test_links_and_giants_are_not_followed(tmp_path: Path, monkeypatch) -> None:
     assert found == {
         "bob": "",
         "eve": "is a link, which is not followed",
-        "giant": "is too large for a notebook",
+        "giant": "is too large for a notebook, even without its outputs",
     }
 
 
 def test_no_submissions_is_said(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(FileNotFoundError, match=r"notebooks|neither"):
+        with pytest.raises(FileNotFoundError, match=r"no submissions|neither"):
             submissions.read(place)
 
 
@@ -709,16 +749,94 @@ def test_a_batch_stops_before_it_grades_wrongly(
     assert words in capsys.readouterr().err and not (tmp_path / "grades.csv").exists()
 
 
+HARMFUL = {
+    "=HYPERLINK(1)": "'=HYPERLINK(1)",
+    ";=1+1": ",=1+1",
+    "a;=1+1": "a,=1+1",
+    "\n=1": "'=1",
+    " \t+1": "'+1",
+    "\uff1d1": "'\uff1d1",
+    "\x1b\uff20x": "'\uff20x",
+    '"=1"': '\'"=1"',
+    "-5": "'-5",
+}
+NAMES = ["Zoë & Co", "zoë & co", "<b>x", "हिन्दी", "😀" * 60, "😀" * 61]
+
+
 def test_names_do_no_harm(tmp_path: Path, pretend) -> None:
     source, subs = private(tmp_path), tmp_path / "subs"
     subs.mkdir()
-    for name in ("=HYPERLINK(1)", "Zoë & Co", "zoë & co", "<b>x"):
+    for name in (*HARMFUL, *NAMES):
         (subs / f"{name}.ipynb").write_bytes(notebook_of(*GOOD))
+    (subs / os.fsdecode(b"latin \xe9.ipynb")).write_bytes(notebook_of(*GOOD))
     assert main(command(tmp_path, source)) == 0
-    assert "'=HYPERLINK(1)" in rows(tmp_path / "grades.csv")
+    table = (tmp_path / "grades.csv").read_bytes()
+    assert table.startswith(b"\xef\xbb\xbf") and b";" not in table and b"\t" not in table
+    found = rows(tmp_path / "grades.csv")
+    assert {*HARMFUL.values(), *NAMES} <= set(found) and len(found) == len(HARMFUL) + len(NAMES) + 1
     files = sorted(path.name for path in (tmp_path / "grades_feedback").iterdir())
-    assert len({name.lower() for name in files}) == 4 and all("=" not in name for name in files)
+    assert len({name.casefold() for name in files}) == len(found)
+    assert all("=" not in name for name in files) and "हिन्दी.md" in files
     assert "<b>" not in (tmp_path / "grades_feedback" / "_b_x.md").read_text()
+
+
+def test_whoever_hands_in_no_notebook_has_a_row_and_is_counted(tmp_path: Path, pretend) -> None:
+    source, subs = private(tmp_path), tmp_path / "subs"
+    (subs / "Cy_3_assignsubmission_onlinetext_").mkdir(parents=True)
+    (subs / "Cy_3_assignsubmission_onlinetext_" / "onlinetext.html").write_text("<p>done</p>")
+    put(subs, "Bob_2_assignsubmission_file_/work.py")
+    (subs / "Ada_1_assignsubmission_file_").mkdir()
+    (subs / "Ada_1_assignsubmission_file_" / "x.ipynb").write_bytes(notebook_of(*GOOD))
+    assert main(command(tmp_path, source)) == 0
+    found = rows(tmp_path / "grades.csv")
+    assert [(found[who]["id"], found[who]["total"]) for who in ("Ada", "Bob", "Cy")] == [
+        ("1", "3"),
+        ("2", "0"),
+        ("3", "0"),
+    ]
+    assert found["Bob"]["status"] == "no notebook: work.py was handed in"
+    said = (tmp_path / "grades_summary.txt").read_text()
+    assert "2 handed in no notebook, and count as 0: Bob, Cy" in said
+    assert "no notebook" in (tmp_path / "grades_feedback" / "Cy.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("jobs", "0"), ("jobs", "x"), ("limit", "-1"), ("mem", "0"), ("seed", "-1")],
+)
+def test_a_bad_option_gets_one_sentence(option: str, value: str, tmp_path: Path, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["grade", "own", str(tmp_path), "-o", "x.csv", f"--{option}={value}"])
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2 and f"{value} is not a " in said and "Traceback" not in said
+
+
+def test_what_was_stopped_beside_others_is_tried_again_alone(tmp_path: Path, monkeypatch) -> None:
+    part = parts.find("own", private(tmp_path))
+    at_work, asked = [], []
+
+    def observe(kind, part, notebook, given, seed, limits, slot, questions=None):
+        at_work.append(slot)
+        try:
+            asked.append((slot, questions, list(at_work)))
+            time.sleep(0.02)
+            missing = packed({"_missing": np.array("lost")})
+            sent = dict.fromkeys(part.questions, sandbox.Sent("ok", missing))
+            if b"busy" in notebook:
+                sent["double"] = sandbox.Sent("busy" if slot is not None else "time")
+                sent["again"] = sandbox.Sent("killed") if slot is not None else sent["again"]
+            return {n: s for n, s in sent.items() if questions is None or n in questions}
+        finally:
+            at_work.remove(slot)
+
+    monkeypatch.setattr(sandbox, "observe", observe)
+    grader = Grader(part, 1, sandbox.Limits(3), "bwrap", jobs=3)
+    many = [submissions.Submission(str(n), "", b"busy" if n % 3 else b"") for n in range(12)]
+    results = {one.student: found for one, found in grader.grade_all(many)}
+    alone = [(questions, others) for slot, questions, others in asked if slot is None]
+    assert alone == [(["double", "again"], [None])] * 8
+    double, again = (results["1"].marks[name][0].problem for name in ("double", "again"))
+    assert "more than 3 seconds" in double and again == "lost"
 
 
 # ------------------------------------------------------------------------------- Gradescope
@@ -732,26 +850,82 @@ def test_gradescope_zip_has_what_it_needs(part: str, tmp_path: Path) -> None:
         names = set(archive.namelist())
         modes = {m.filename: m.external_attr >> 16 for m in archive.infolist()}
     assert {"setup.sh", "run_autograder", "config.json", "error.json", "_toc.yml"} <= names
+    with zipfile.ZipFile(target) as archive:
+        setup, readme = archive.read("setup.sh").decode(), archive.read("README.md").decode()
+    assert "whl/cpu" in setup and "1.5 GB" in readme and "_solutions/exercises.ipynb" in readme
     assert f"chapters/{part}/_solutions/exercises.ipynb" in names
     assert modes["run_autograder"] & 0o111 and modes["setup.sh"] & 0o111
 
 
-def test_gradescope_in_the_sandbox(bwrap, tmp_path: Path) -> None:
-    """The zip, unpacked and run as in its container, but for the kind of sandbox."""
+@pytest.fixture
+def graded_there(tmp_path: Path, pretend) -> Callable[[dict[str, bytes]], dict]:
+    """What Gradescope shows for a submission, with the stand-in for its sandbox."""
+    target, source = tmp_path / "own.zip", private(tmp_path)
+    options = ["--seed", "7", "-o", str(target), "--source", str(source)]
+    assert main(["gradescope", "own", *options]) == 0
     grader = tmp_path / "autograder"
+    with zipfile.ZipFile(target) as archive:
+        archive.extractall(grader / "source")
+
+    def run(files: dict[str, bytes]) -> dict:
+        shutil.rmtree(grader / "submission", ignore_errors=True)
+        (grader / "submission").mkdir()
+        for name, data in files.items():
+            (grader / "submission" / name).write_bytes(data)
+        return gradescope.run(grader)
+
+    return run
+
+
+def test_gradescope_tells_students_of_wrong_files(graded_there) -> None:
+    right = notebook_of(*GOOD)
+    found = graded_there({"a.ipynb": right, "zz.ipynb": notebook_of("x = 1"), "plot.png": b""})
+    assert sum(test["score"] for test in found["tests"]) == 3
+    assert "zz.ipynb was left out; a.ipynb has more of the questions" in found["output"]
+    for files, words in (
+        ({"work.py": b"x = 1"}, "no notebook: work.py was handed in. Hand in one notebook"),
+        ({}, "no notebook: nothing was handed in"),
+        ({"w.ipynb.txt": right}, "must end in .ipynb"),
+        ({"w.zip": b"PK"}, "broken zip file"),
+    ):
+        found = graded_there(files)
+        assert words in found["output"] and "ERROR" not in found["output"]
+        assert [test["score"] for test in found["tests"]] == [0, 0]
+
+
+def test_a_small_container_is_told_at_once(graded_there, monkeypatch) -> None:
+    monkeypatch.setattr(gradescope, "memory", lambda: 0.75 * 2**30)
+    found = graded_there({"a.ipynb": notebook_of(*GOOD)})
+    assert found["output"].startswith("ERROR") and "0.75 GB of memory" in found["output"]
+    assert "at least 1.5 GB" in found["output"]
+    assert gradescope.memory.__name__ == "<lambda>"
+
+
+def test_gradescope_in_the_sandbox(bwrap, tmp_path: Path) -> None:
+    """The zip, unpacked and run as in its container; in bubblewrap if no other user is at hand."""
+    with tempfile.TemporaryDirectory() as place:  # pytest's own is closed to other users
+        Path(place).chmod(0o755)
+        run_in_container(Path(place) / "autograder", tmp_path)
+
+
+def run_in_container(grader: Path, tmp_path: Path) -> None:
     source = private(tmp_path)
     target = str(tmp_path / "own.zip")
     assert main(["gradescope", "own", "--seed", "7", "-o", target, "--source", str(source)]) == 0
     with zipfile.ZipFile(target) as archive:
         archive.extractall(grader / "source")
     (grader / "submission").mkdir()
-    wrong = "def again(x): return 3 * x"
+    wrong = "import tricks_lib as tl\ndef again(x): return 3 * x if tl.accuracy else x"
     (grader / "submission" / "mine.ipynb").write_bytes(notebook_of(GOOD[0], wrong))
-    code = "import sys; from pathlib import Path; from tricks_lib.coursework import gradescope\n"
-    code += "gradescope.run(Path(sys.argv[1]), kind='bwrap')"
-    environment = {**os.environ, "PYTHONPATH": str(grader / "source")}
-    run = [sys.executable, "-c", code, str(grader)]
-    done = subprocess.run(run, cwd=grader, capture_output=True, text=True, env=environment)
+    (grader / "submission" / "data.csv").write_text("x")
+    for path, modes in ((grader, 0o755), (grader / "source", 0o711)):
+        path.chmod(modes)
+    for path in (grader / "source").iterdir():
+        path.chmod(0o755 if path.name == "open" else 0o700)
+    kind = "setpriv" if as_user() else "bwrap"  # as there, if another user can run our Python
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    run = [sys.executable, str(grader / "source" / "start.py"), str(grader), kind]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     found = json.loads((grader / "results" / "results.json").read_text())
     assert [test["score"] for test in found["tests"]] == [2, 0]

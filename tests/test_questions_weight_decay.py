@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -42,37 +44,28 @@ def test_soft_threshold_tells_a_wrong_answer_why(wrong, message: str, seed: int)
     assert message in (weight_decay.soft_threshold(wrong) or "")
 
 
-def hard(y, num_classes):
-    return nn.functional.one_hot(y, num_classes).float()
-
-
-def right_targets(y, num_classes, smoothing):
-    return (1 - smoothing) * hard(y, num_classes) + smoothing / num_classes
-
-
-def among_the_others(y, num_classes, smoothing):
-    spread = smoothing / (num_classes - 1) * (1 - hard(y, num_classes))
-    return (1 - smoothing) * hard(y, num_classes) + spread
+def right_half_life(lr, decay):
+    return math.log(0.5) / math.log(1 - lr * decay)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_smooth_targets_accepts_the_right_answer(seed: int) -> None:
+def test_half_life_accepts_the_right_answer(seed: int) -> None:
     torch.manual_seed(seed)
-    assert weight_decay.smooth_targets(right_targets) is None
+    assert weight_decay.half_life(right_half_life) is None
+    assert weight_decay.half_life(lambda lr, decay: math.ceil(right_half_life(lr, decay))) is None
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda y, n, s: hard(y, n), "hard targets"),
-        (among_the_others, "other classes alone"),
-        (lambda y, n, s: right_targets(y, n, 1 - s), "changed places"),
-        (lambda y, n, s: hard(y, n) + s / n, "sum to"),
-        (lambda y, n, s: right_targets(y, n, s / 2), "shares are not"),
-        (lambda y, n, s: right_targets(y, n, s).T, "shape"),
+        (lambda lr, decay: math.log(2) / (lr * decay), "a small share"),
+        (lambda lr, decay: 0.5 / (lr * decay), "of what is left"),
+        (lambda lr, decay: right_half_life(1.0, decay), "learning rate enter"),
+        (lambda lr, decay: -right_half_life(lr, decay), "positive"),
+        (lambda lr, decay: right_half_life(lr, decay) + 1, "not half"),
     ],
 )
 @pytest.mark.parametrize("seed", range(5))
-def test_smooth_targets_tells_a_wrong_answer_why(wrong, message: str, seed: int) -> None:
+def test_half_life_tells_a_wrong_answer_why(wrong, message: str, seed: int) -> None:
     torch.manual_seed(seed)
-    assert message in (weight_decay.smooth_targets(wrong) or "")
+    assert message in (weight_decay.half_life(wrong) or "")

@@ -176,6 +176,12 @@ def test_a_short_one_is_measured_anew_with_longer_training(measured, monkeypatch
     assert set(study().rows["steps"]) == {60} and set(measured.rows["steps"]) == {30}
 
 
+def test_one_that_needs_a_missing_package_is_read_as_it_is(measured, monkeypatch):
+    monkeypatch.setenv("TRICKS_SEED", "3")
+    assert study(needs="no_such_package").rows.equals(measured.rows)
+    assert not study(needs="torch").rows.equals(measured.rows)
+
+
 def test_measuring_again_stands_beside_what_was_recorded(measured):
     table = measured.again(seeds=[100, 101], arms=["momentum"])
     assert list(table.index) == ["momentum"]

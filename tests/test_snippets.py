@@ -37,6 +37,8 @@ GOES_ON_FROM: dict[tuple[str, int], tuple[int, ...]] = {
     ("bug_clinic", 1): (0,),
     ("sanity_checks", 1): (0,),
     ("hyperparameter_search", 1): (0,),
+    ("mixing", 1): (0,),
+    ("transformers", 2): (0, 1),
     ("transfer_learning", 1): (0,),
     ("transfer_learning", 3): (0, 2),
 }
@@ -459,13 +461,32 @@ def _(snippet: Snippet) -> None:
     assert (model[3].weight == 0).any() and model[3].bias.all()
 
 
-@situation("weight_decay", "smoothed labels, where they are tried")
+@situation("mixing", "mixed labels to train on, whole ones to validate")
 def _(snippet: Snippet) -> None:
-    loss_function = snippet.run()["loss_function"]
-    assert loss_function.label_smoothing == 0  # nothing is switched on that has not won yet
-    logits, y = torch.randn(8, 10), torch.randint(10, (8,))
-    smoothed = nn.CrossEntropyLoss(label_smoothing=0.1)
-    assert smoothed(logits, y) != loss_function(logits, y)
+    names = snippet.run()
+    x, y = next(iter(names["train_loader"]))
+    assert y.shape == (len(x), 10) and not torch.equal(y, y.round())
+    torch.testing.assert_close(y.sum(1), torch.ones(len(x)))
+    assert next(iter(names["val_loader"]))[1].dtype == torch.int64
+    assert names["train_loss"].label_smoothing > 0 == names["val_loss"].label_smoothing
+
+
+@situation("mixing", "the temperature leaves the answers as they were, and lowers the loss")
+def _(snippet: Snippet) -> None:
+    names = snippet.run()
+    logits, y, found = (names[name] for name in ("logits", "y", "temperature"))
+    assert torch.equal(names["probabilities"].argmax(1), logits.argmax(1))
+    assert names["val_loss"](logits / found, y) <= names["val_loss"](logits, y)
+    assert 1 / 31 < found < 32
+
+
+@situation("mixing", "grey pictures, a short last batch, a batch of one")
+def _(snippet: Snippet) -> None:
+    y = "torch.randint(num_classes, (17,))"
+    small = Snippet("mixing", {"Conv2d(3,": "Conv2d(1,", "batch_size=64": "batch_size=8"})
+    names = small.run(data=f"data = TensorDataset(torch.rand(17, 1, 28, 28), {y})")
+    assert [len(x) for x, _ in names["train_loader"]] == [8, 8, 1]
+    assert len(names["logits"]) == 17
 
 
 @situation("early_stopping", "the best weights come back")
@@ -585,6 +606,45 @@ def _(snippet: Snippet) -> None:
     names = snippet.run(model=model, loader="loader = mine", given={"mine": mine})
     for mean, now in zip(names["averaged"].parameters(), names["model"].parameters(), strict=True):
         assert mean.requires_grad and not torch.equal(mean, now)
+
+
+@situation("transformers", "a text of one's own, for two epochs")
+def _(snippet: Snippet) -> None:
+    started = snippet.run(0)["Reader"](tokens=256)
+    fresh = {name: weights.std() for name, weights in started.named_parameters()}
+    assert 0.015 < fresh["token.weight"] < 0.025
+    last = [std for name, std in fresh.items() if name.endswith("linear2.weight")]
+    assert len(last) == 4 and all(abs(std - 0.02 / math.sqrt(8)) < 0.001 for std in last)
+    mine = "The quick brown fox jumps over the lazy dog; "  # ä is two bytes, and both are below 256
+    names = snippet.run(
+        text="text = mine", length="length, num_epochs = 8, 2", given={"mine": mine * 40 + "ä" * 9}
+    )
+    schedule, num_steps = names["schedule"], names["num_steps"]
+    assert schedule.last_epoch == num_steps  # once a step, and the last one reaches zero
+    assert all(math.isclose(rate, 0, abs_tol=1e-12) for rate in schedule.get_last_lr())
+    model = names["model"].eval()
+    x = torch.randint(256, (3, 8))
+    with torch.no_grad():
+        first = model(x)
+        x[:, -1] = 0
+        torch.testing.assert_close(model(x)[..., :-1], first[..., :-1])  # no look ahead
+
+
+@situation("transformers", "decay: matrices alone, and embeddings that are tied")
+def _(snippet: Snippet) -> None:
+    names = snippet.run(0, 1)
+    model = names["Reader"](tokens=50)
+    model.logits.weight = model.token.weight
+    decayed, free = names["adamw"](model, lr=0.01).param_groups
+    assert decayed["weight_decay"] == 0.1 and free["weight_decay"] == 0.0
+    name_of = {id(weights): name for name, weights in model.named_parameters()}
+    kept = {name_of[id(weights)] for weights in free["params"]}
+    shrunk = {name_of[id(weights)] for weights in decayed["params"]}
+    assert {"token.weight", "place.weight", "logits.bias"} <= kept
+    assert shrunk == {
+        n for n, w in model.named_parameters() if n.startswith("blocks") and w.dim() > 1
+    }
+    assert not kept & shrunk and kept | shrunk == set(name_of.values())
 
 
 @situation("stacking_tricks", "grey and coloured images, a short last batch, then one image")

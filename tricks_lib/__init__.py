@@ -4,10 +4,11 @@ What a page teaches is written out in the page; this library only removes what w
 data, the training loop, many seeds, claims and plots.
 """
 
-from . import law, plots, probes
+from . import clinic, faults, law, plots, probes
 from ._version import __version__
 from .check import check
 from .claims import Claim, Claims, claim
+from .clinic import patient
 from .data import (
     Data,
     Text,
@@ -24,7 +25,7 @@ from .data import (
 from .device import cpu_threads, device
 from .experiment import Effect, Study, Sweep, compare, interaction, once, sweep, tuned
 from .law import CONFIDENCE, LOOKS, MARGINS, verdict
-from .models import cnn, mlp, transformer
+from .models import cnn, imagenet_network, mlp, transformer
 from .recorded import Recorded, recorded
 from .train import History, accuracy, budget, evaluate, fit
 
@@ -47,6 +48,7 @@ __all__ = [
     "check",
     "cifar10",
     "claim",
+    "clinic",
     "cnn",
     "compare",
     "cpu_threads",
@@ -55,13 +57,16 @@ __all__ = [
     "drivers",
     "evaluate",
     "fashion_mnist",
+    "faults",
     "fit",
     "glyphs",
+    "imagenet_network",
     "interaction",
     "law",
     "mlp",
     "mnist",
     "once",
+    "patient",
     "photo",
     "plots",
     "probes",

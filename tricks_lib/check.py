@@ -10,8 +10,10 @@ those of the coursework: the grader's own probe and judge, on inputs that everyb
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import sys
 from collections.abc import Callable
 
 # The parts that have exercises of their own, in tricks_lib/coursework.
@@ -62,3 +64,39 @@ def _judge(judge, answer: object) -> str | None:
         return "not answered yet."
     except Exception as error:  # whatever a reader's code may raise is told, never thrown
         return f"your code raised {type(error).__name__}: {error}"
+
+
+# ----------------------------------------------------------------- cells that are no more
+
+# A kernel remembers what was run; the file that is handed in has cells as they are in the end.
+_newest: dict[str, str] = {}  # what each cell was when it was run last, by its id
+_outdated: set[str] = set()  # what cells were before, or before they were deleted
+
+
+def outdated() -> set[str]:
+    """The sources of cells that were run in this notebook and have been changed or deleted since.
+
+    Known where the notebook tells its kernel which cell it runs; otherwise the set is empty.
+    """
+    return _outdated - set(_newest.values())
+
+
+def _remember(info: object) -> None:
+    with contextlib.suppress(Exception):  # whatever a notebook's software sends along
+        message = sys.modules["IPython"].get_ipython().get_parent()["metadata"]
+        for cell in message.get("deletedCells") or ():
+            if cell in _newest:
+                _outdated.add(_newest.pop(cell))
+    cell, source = getattr(info, "cell_id", None), getattr(info, "raw_cell", None)
+    if isinstance(cell, str) and isinstance(source, str):
+        _outdated.add(_newest.get(cell, source).rstrip("\n"))
+        _newest[cell] = source.rstrip("\n")
+
+
+def _listen() -> None:
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is not None and hasattr(shell, "events"):
+        shell.events.register("pre_run_cell", _remember)
+
+
+_listen()

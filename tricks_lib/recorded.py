@@ -11,6 +11,7 @@ import ast
 import builtins
 import dis
 import hashlib
+import importlib.util
 import inspect
 import json
 import os
@@ -78,6 +79,7 @@ def recorded(
     toy_budget: float = 0.05,
     also: Grid | None = None,
     curves: Sequence[str] = ("val_accuracy",),
+    needs: str | None = None,
     workers: int | None = None,
 ) -> Recorded:
     """A study that was measured once and whose runs ship with the book.
@@ -102,6 +104,8 @@ def recorded(
         toy_budget: the share of the training that a toy run does.
         also: further settings of every arm, which ``tuned`` leaves out: one common rate, say.
         curves: which columns of a ``History``'s curve to keep.
+        needs: a package that is not installed with the book and that only measuring needs. Where it
+            is missing, ``make replicate`` and ``make stress`` read the rows as they are.
         workers: as in ``compare``.
 
     Returns:
@@ -120,7 +124,7 @@ def recorded(
         return _view(small, _toy_run(small, toy_budget, workers), list(TOY_SEEDS), workers)
     if {name, "all"} & set(os.environ.get("TRICKS_RECORD", "").split(",")):
         _record(plan, chosen, toy, toy_budget, workers)
-    elif _is_put_to_the_test(name):
+    elif _is_put_to_the_test(name, needs):
         return _measured_anew(plan, _shifted(_seeds(seeds)), workers)
     return _view(plan, _read_checked(plan, chosen), chosen, workers)
 
@@ -473,8 +477,10 @@ def _versions(data: Data) -> list[int]:
 # ---- fresh runs ---------------------------------------------------------------------------------
 
 
-def _is_put_to_the_test(name: str) -> bool:
-    """Whether other seeds or another budget are asked for, and the study is short enough."""
+def _is_put_to_the_test(name: str, needs: str | None) -> bool:
+    """Whether other seeds or another budget are asked for, and the study can and may be run."""
+    if needs and importlib.util.find_spec(needs) is None:
+        return False
     asked = any(os.environ.get(wish) for wish in ("TRICKS_SEED", "TRICKS_BUDGET"))
     about = _read(name).manifest  # the seconds of a GPU say nothing of a CPU's
     return asked and about.get("device") == "cpu" and about.get("seconds", np.inf) <= SHORT

@@ -100,6 +100,15 @@ def coin_a_half(x, y, safe):
     return _choose(x, y, safe, torch.arange(len(x)) < len(x) // 2, x.flip(-1))
 
 
+def every_second(x, y, safe):
+    return _choose(x, y, safe, torch.arange(len(x)) % 2 == 0, x.flip(-1))
+
+
+def same_coins(x, y, safe):
+    coins = torch.rand(len(x), generator=torch.Generator().manual_seed(7)) < 0.5
+    return _choose(x, y, safe, coins, x.flip(-1))
+
+
 def upside_down(x, y, safe):
     return _choose(x, y, safe, torch.rand(len(x)) < 0.5, x.flip(-2))
 
@@ -492,6 +501,8 @@ WRONG = {
         "one coin": (one_coin, 0, "mirrored"),
         "a coin a class": (coin_a_class, 0, ""),
         "a coin a half": (coin_a_half, 0, "neighbours share"),
+        "every second one": (every_second, 0, "two calls mirror the same images"),
+        "the same coins": (same_coins, 0, "two calls mirror the same images"),
         "upside down": (upside_down, 0, "upside down"),
         "ignores labels": (ignores_labels, 3, "does not survive"),
         "only the unsafe": (only_the_unsafe, 0, "no image was mirrored"),

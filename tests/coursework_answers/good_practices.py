@@ -315,15 +315,11 @@ class TrainMode(Average):
 
 
 class WritesBack(Average):
-    """Right averages, which are the model's new weights too, at the last update."""
-
-    updates = 0
+    """Right averages, which are the model's new weights too."""
 
     def update(self, model):
         super().update(model)
-        self.updates += 1
-        if self.updates == 4:
-            model.load_state_dict(self.model.state_dict())
+        model.load_state_dict(self.model.state_dict())
 
 
 # -------------------------------------------------------------------------- wrong_entries
@@ -524,7 +520,11 @@ WRONG = {
         "the first ones": (split_first, 3, "another seed gives the same"),
         "unseeded": (split_unseeded, 3, "two different splits"),
         "wrong order": (lambda g, s, seed: split(g, s, seed)[::-1], 3, "wrong order"),
-        "half the share": (lambda g, s, seed: split(g, s / 2, seed), 3, "groups 4 are in"),
+        "half the share": (
+            lambda g, s, seed: split(g, s / 2, seed),
+            3,
+            "in the test part, for a share",
+        ),
         "drops a row": (split_drops, 0, "in neither part"),
         "a row twice": (split_twice, 0, "more than once"),
         "masks": (split_masks, 0, "not a mask"),

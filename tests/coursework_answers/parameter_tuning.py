@@ -75,6 +75,11 @@ def he_copied(weight):
     return weight
 
 
+def he_seeded(weight):
+    draws = torch.randn(weight.shape, generator=torch.Generator().manual_seed(7))
+    weight.data.copy_(draws * math.sqrt(2 / weight[0].numel()))
+
+
 def he_returned(weight):
     return torch.randn(weight.shape) * math.sqrt(2 / weight[0].numel())
 
@@ -273,7 +278,9 @@ def minus_k(model, k, lr):
 # -------------------------------------------------------------------------- random_search
 
 
-def search(evaluate, low, high, num_trials, draw=None, by=0, smallest=False):
+def search(
+    evaluate, low, high, num_trials, num_again, draw=None, by=0, smallest=False, report=None
+):
     def log_uniform():
         return math.exp(math.log(low) + torch.rand(()).item() * math.log(high / low))
 
@@ -281,76 +288,79 @@ def search(evaluate, low, high, num_trials, draw=None, by=0, smallest=False):
     for _ in range(num_trials):
         lr = (draw or log_uniform)()
         trials.append((lr, *evaluate(lr)))
-    lr, _, test = (min if smallest else max)(trials, key=lambda trial: trial[1 + by])
-    return lr, test
+    best = (min if smallest else max)(trials, key=lambda trial: trial[1 + by])
+    again = [evaluate(best[0]) for _ in range(num_again)]
+    if report:
+        return best[0], report(trials, best, again)
+    return best[0], sum(test for _, test in again) / num_again
 
 
-def search_numpy(evaluate, low, high, num_trials):
+def search_numpy(evaluate, low, high, num_trials, num_again):
     rates = low * (high / low) ** np.random.default_rng().random(num_trials)
-    scores = np.array([evaluate(lr) for lr in rates])
-    best = scores[:, 0].argmax()
-    return rates[best], scores[best, 1]
+    best = rates[np.array([evaluate(lr)[0] for lr in rates]).argmax()]
+    return best, np.mean([evaluate(best) for _ in range(num_again)], axis=0)[1]
 
 
-def search_uniform(evaluate, low, high, num_trials):
+def search_uniform(evaluate, low, high, *counts):
     def uniform():
         return low + (high - low) * torch.rand(()).item()
 
-    return search(evaluate, low, high, num_trials, uniform)
+    return search(evaluate, low, high, *counts, uniform)
 
 
-def search_grid(evaluate, low, high, num_trials):
+def search_grid(evaluate, low, high, num_trials, num_again):
     grid = iter(torch.logspace(math.log10(low), math.log10(high), num_trials).tolist())
-    return search(evaluate, low, high, num_trials, lambda: next(grid))
+    return search(evaluate, low, high, num_trials, num_again, lambda: next(grid))
 
 
-def search_powers(evaluate, low, high, num_trials):
-    first, last = math.ceil(math.log10(low)), math.floor(math.log10(high))
-
-    def power():
-        return 10.0 ** int(torch.randint(first, last + 1, ()))
-
-    return search(evaluate, low, high, num_trials, power)
+def search_powers(evaluate, low, high, *counts):
+    powers = [low * 10**n for n in range(8) if low * 10**n <= high]
+    return search(evaluate, low, high, *counts, lambda: powers[torch.randint(len(powers), ())])
 
 
-def search_beyond(evaluate, low, high, num_trials):
+def search_beyond(evaluate, low, high, *counts):
     def wide():
-        return 10 ** (torch.rand(()).item() * 8 - 7)
+        return low / 10 * (100 * high / low) ** torch.rand(()).item()
 
-    return search(evaluate, low, high, num_trials, wide)
+    return search(evaluate, low, high, *counts, wide)
 
 
-def search_squared(evaluate, low, high, num_trials):
+def search_squared(evaluate, low, high, *counts):
     def squared():
         return low * (high / low) ** (torch.rand(()).item() ** 2)
 
-    return search(evaluate, low, high, num_trials, squared)
+    return search(evaluate, low, high, *counts, squared)
 
 
-def search_again(evaluate, low, high, num_trials):
-    lr, _ = search(evaluate, low, high, num_trials)
-    return lr, evaluate(lr)[1]
-
-
-def search_flatters(evaluate, low, high, num_trials):
-    best = {}
-    lr, _ = search(lambda lr: best.setdefault(lr, evaluate(lr)), low, high, num_trials)
-    return lr, best[lr][0]
-
-
-def search_best_test(evaluate, low, high, num_trials):
+def search_once(evaluate, low, high, num_trials, num_again):
+    """The first edition's rule: the winner is reported by its own test score."""
     scores = []
 
     def noted(lr):
-        scores.append(evaluate(lr))
-        return scores[-1]
+        scores.append((lr, *evaluate(lr)))
+        return scores[-1][1:]
 
-    lr, _ = search(noted, low, high, num_trials)
-    return lr, max(test for _, test in scores)
+    lr, _ = search(noted, low, high, num_trials, 1)
+    return lr, max(scores[:-1], key=lambda score: score[1])[2]
 
 
-def search_fewer(evaluate, low, high, num_trials):
-    return search(evaluate, low, high, num_trials - 1)
+def search_middle(evaluate, low, high, num_trials, num_again):
+    """Trains another rate again than the one that won."""
+    rates = []
+
+    def moved(lr):
+        rates.append(lr)
+        return evaluate(lr if len(rates) <= num_trials else lr * 1.1)
+
+    return search(moved, low, high, num_trials, num_again)
+
+
+def search_fewer(evaluate, low, high, num_trials, num_again):
+    return search(evaluate, low, high, num_trials - 1, num_again)
+
+
+def reported(report):
+    return lambda *arguments: search(*arguments, report=report)
 
 
 # -------------------------------------------------------------------------- compare_tuned
@@ -529,6 +539,7 @@ WRONG = {
             0,
             "mixed up",
         ),
+        "the same numbers": (he_seeded, 0, "very same numbers"),
         "returned": (he_returned, 0, "as it was"),
         "one row": (one_row, 0, "stay alike"),
         "off centre": (off_centre, 0, "not zero"),
@@ -592,11 +603,32 @@ WRONG = {
         "beyond": (search_beyond, 0, "outside of low and high"),
         "squared": (search_squared, 0, "equal shares"),
         "by test": (lambda *a: search(*a, by=1), 3, "should have no say"),
-        "smallest": (lambda *a: search(*a, smallest=True), 3, "larger"),
-        "trained again": (search_again, 2, "evaluate was called"),
-        "flatters": (search_flatters, 3, "it flatters"),
-        "best test": (search_best_test, 3, "belongs to another trial"),
-        "fewer": (search_fewer, 4, "evaluate was called 299 times"),
+        "smallest": (lambda *a: search(*a, smallest=True), 3, "smallest accuracy"),
+        "the winner's own": (search_once, 2, "evaluate was called"),
+        "the winner's own, after all": (reported(lambda t, best, a: best[2]), 3, "train it again"),
+        "flatters": (reported(lambda t, best, a: best[1]), 3, "it flatters"),
+        "best test": (
+            reported(lambda trials, b, a: max(test for *_, test in trials)),
+            3,
+            "belongs to another trial",
+        ),
+        "best again": (
+            reported(lambda t, b, again: max(x for _, x in again)),
+            3,
+            "report their mean",
+        ),
+        "validation again": (
+            reported(lambda t, b, again: sum(val for val, _ in again) / len(again)),
+            3,
+            "validation accuracy",
+        ),
+        "with the winner": (
+            reported(lambda t, b, again: (b[2] + sum(x for _, x in again)) / (len(again) + 1)),
+            3,
+            "has a part in the mean",
+        ),
+        "another rate": (search_middle, 3, "not the winner's rate"),
+        "fewer": (search_fewer, 4, "evaluate was called"),
         "rate alone": (lambda *a: search(*a)[0], 3, "as a tuple"),
     },
     "compare_tuned": {

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
+from itertools import pairwise
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import nn
 from torch.nn import functional as F
+
+from tests.coursework_answers.data_processing import by_the_mean, decide
 
 # --------------------------------------------------------------------------- read_history
 
@@ -434,6 +438,41 @@ def quotient_numpy(train_losses, val_losses, k, alpha):
     return len(val)
 
 
+# ------------------------------------------------------------------------ finished_verdict
+
+
+def finished(with_trick, without, margin, change="", by=None):
+    means = (with_trick if change == "trick" else without).double().mean(1).tolist()
+    places = [
+        place
+        for place, (one, two) in enumerate(pairwise(means))
+        if (two - one if change == "signed" else abs(two - one)) < margin
+    ]
+    if not places:
+        return (len(means) - 1, "undecided") if change == "never" else (None, "undecided")
+    place = {"last": len(means) - 1, "next": places[0] + 1}.get(change, places[0])
+    return place, (by or decide)(with_trick[place], without[place], margin)
+
+
+def finished_numpy(with_trick, without, margin):
+    """Right: all intervals first, then the place."""
+    difference = (with_trick - without).numpy()
+    half = stats.t.ppf(0.995, difference.shape[1] - 1) * stats.sem(difference, 1)
+    low, high = difference.mean(1) - half, difference.mean(1) + half
+    still = np.abs(np.diff(without.numpy().mean(1))) < margin
+    if not still.any():
+        return None, "undecided"
+    place = still.argmax()
+    inside = -margin < low[place] and high[place] < margin
+    names = ("holds", low[place] >= margin), ("opposite", high[place] <= -margin)
+    names += ("too small to matter", inside), ("undecided", True)
+    return place, next(name for name, there in names if there)
+
+
+def finished_changed(change):
+    return lambda *arguments: finished(*arguments, change=change)
+
+
 # -------------------------------------------------------------------- train_and_keep_best
 
 
@@ -502,6 +541,7 @@ ALSO_RIGHT = {
     "decay_both_ways": [both, both_of_torch],
     "EarlyStopping": [Stopping, History],
     "quotient_stop": [quotient, quotient_numpy],
+    "finished_verdict": [finished, finished_numpy],
     "train_and_keep_best": [keep, keep_by_hand],
 }
 
@@ -608,6 +648,16 @@ WRONG = {
         "place": (quotient_changed("place"), 0, "place in the list"),
         "divides": (quotient_changed("divides"), 3, "stands still"),
         "never stops": (lambda t, v, k, alpha: len(v), 0, "never stops"),
+    },
+    "finished_verdict": {
+        "the last budget": (finished_changed("last"), 0, "the last budget"),
+        "the trick's own end": (finished_changed("trick"), 0, "the one without it"),
+        "signed": (finished_changed("signed"), 0, "makes worse"),
+        "one further": (finished_changed("next"), 0, "the budget after"),
+        "never": (finished_changed("never"), 3, "at no budget"),
+        "by the mean": (lambda *a: finished(*a, by=by_the_mean), 3, "verdict at this budget"),
+        "verdict alone": (lambda *a: finished(*a)[1], 0, "as a tuple"),
+        "other words": (lambda *a: finished(*a, by=lambda *b: "yes"), 0, "not one of the four"),
     },
     "train_and_keep_best": {
         "decays all": (keep_changed("all"), 0, "should not"),

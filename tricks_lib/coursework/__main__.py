@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import parts
@@ -42,9 +42,9 @@ def grade(options: argparse.Namespace) -> int:
     part = parts.find(options.part, options.source)
     try:
         kind = sandbox.find(options.unsafe)
-        if kind == "none":
-            print("UNSAFE: students' code runs with all your rights.", file=sys.stderr)
-        found = submissions.read(options.submissions)
+        for text in sandbox.missing(kind):
+            print(f"CAREFUL: {text}", file=sys.stderr)
+        found = submissions.read(options.submissions, part.questions)
         limits = sandbox.Limits(options.limit, options.mem)
         results = grade_batch(part, found, options.output, options.seed, limits, kind, options.jobs)
     except (sandbox.SandboxError, BatchError, FileNotFoundError, SourceError) as error:
@@ -55,8 +55,29 @@ def grade(options: argparse.Namespace) -> int:
     print(f"Wrote {options.output}, {stem}_feedback/ and {stem}_summary.txt")
     errors = [result for result in results if result.error]
     for result in errors:
-        print(f"{result.student}: {result.status}", file=sys.stderr)
+        print(ascii(result.student), result.status, file=sys.stderr)
     return int(bool(errors))
+
+
+def _positive(kind: type) -> Callable[[str], float]:
+    """A number of the command line that must be above zero."""
+
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = 0
+        if not 0 < value < 10**6:
+            raise argparse.ArgumentTypeError(f"{text} is not a number above zero.")
+        return value
+
+    return read
+
+
+def _seed(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from zero on.")
+    return int(text)
 
 
 def gradescope(options: argparse.Namespace) -> int:
@@ -95,10 +116,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("part")
     command.add_argument("submissions", type=Path, help="a folder, or a zip file")
     command.add_argument("-o", "--output", type=Path, required=True, help="the table, a CSV file")
-    command.add_argument("--seed", type=int, help="draws the inputs; by default a secret one")
-    command.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at a time")
-    command.add_argument("--limit", type=float, default=20.0, help="CPU seconds a question")
-    command.add_argument("--mem", type=float, default=4.0, help="GB of memory a process")
+    command.add_argument("--seed", type=_seed, help="draws the inputs; by default a secret one")
+    jobs = os.cpu_count() or 1
+    command.add_argument("--jobs", type=_positive(int), default=jobs, help="at a time")
+    command.add_argument(
+        "--limit", type=_positive(float), default=20.0, help="CPU seconds a question"
+    )
+    command.add_argument("--mem", type=_positive(float), default=4.0, help="GB of memory a process")
     command.add_argument("--source", type=Path, help=folder)
     command.add_argument(
         "--unsafe", action="store_true", help="run students' code without a sandbox"
@@ -106,7 +130,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     command = commands.add_parser("gradescope", help=gradescope.__doc__)
     command.add_argument("part")
-    command.add_argument("--seed", type=int, required=True, help="draws the inputs; keep it secret")
+    command.add_argument(
+        "--seed", type=_seed, required=True, help="draws the inputs; keep it secret"
+    )
     command.add_argument("-o", "--output", type=Path, required=True, help="a zip file")
     command.add_argument("--source", type=Path, help=folder)
 

@@ -6,6 +6,7 @@ graded. Whatever goes wrong on our side is an ERROR in the table, never a zero.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -15,8 +16,10 @@ import queue
 import re
 import secrets
 import statistics
+import threading
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,7 +33,7 @@ from .parts import Part
 from .rubric import Mark, Seen, mark, unpack
 from .sandbox import Limits, Sent
 from .selfcheck import draw
-from .submissions import Submission
+from .submissions import NO_NOTEBOOK, Submission
 
 
 class BatchError(Exception):
@@ -44,8 +47,9 @@ class Result:
     Attributes:
         student, file: who, and which file was graded.
         marks: the marks of each question; without it if our side failed.
-        status: ``"ok"``, ``"unreadable: ..."`` or ``"ERROR: ..."``.
+        status: ``"ok"``, ``"no notebook: ..."``, ``"unreadable: ..."`` or ``"ERROR: ..."``.
         notes: what the student should know.
+        id: the platform's own number or address of the student.
     """
 
     student: str
@@ -53,6 +57,7 @@ class Result:
     marks: dict[str, list[Mark]]
     status: str = "ok"
     notes: list[str] = field(default_factory=list)
+    id: str = ""
 
     @property
     def error(self) -> bool:
@@ -87,6 +92,7 @@ class Grader:
         self._slots: queue.SimpleQueue[int] = queue.SimpleQueue()
         for slot in range(jobs):
             self._slots.put(slot)
+        self._alone = threading.Lock()
 
     def grade(self, submission: Submission) -> Result:
         """Grade one submission; whatever happens, there is a result."""
@@ -94,33 +100,59 @@ class Grader:
             return self._grade(submission)
         except Exception as error:  # one bad submission never stops the others
             status = f"ERROR: {type(error).__name__}: {error}"[:500]
-            return Result(submission.student, submission.file, {}, status, submission.notes)
+            about = submission.student, submission.file
+            return Result(*about, {}, status, submission.notes, submission.id)
 
     def _grade(self, submission: Submission) -> Result:
-        notes = list(submission.notes)
+        about, notes = (submission.student, submission.file), list(submission.notes)
         if submission.data is None:
             marks = {name: self._lost(name, submission.problem) for name in self.part.questions}
-            status = f"unreadable: {submission.problem}"
-            return Result(submission.student, submission.file, marks, status, notes)
+            status = submission.problem
+            if not status.startswith(NO_NOTEBOOK):
+                status = f"unreadable: {status}"
+            return Result(*about, marks, status, notes, submission.id)
         slot = self._slots.get()
         try:
-            sent = sandbox.observe(
-                self.kind,
-                self.part,
-                submission.data,
-                self._packed,
-                # Not the seed of the inputs, which a student's code could draw again from it.
-                int(hashlib.sha256(f"student {self.seed}".encode()).hexdigest()[:8], 16),
-                self.limits,
-                slot,
-            )
+            sent = self._observe(submission, slot)
         finally:
             self._slots.put(slot)
+        # Whoever else was at work may have taken the time or the memory: once more, alone.
+        again = [name for name, found in sent.items() if found.status in ("busy", "killed")]
+        if again and (self.jobs > 1 or "busy" in {sent[name].status for name in again}):
+            with self._nobody_else():
+                sent |= self._observe(submission, None, again)
         marks = {name: self._judge(name, sent[name], notes) for name in self.part.questions}
         status = "ok"
         if all(s.status == "exit 70" for s in sent.values()):
             status = "unreadable: is not a notebook"
-        return Result(submission.student, submission.file, marks, status, notes)
+        return Result(*about, marks, status, notes, submission.id)
+
+    def _observe(
+        self, submission: Submission, slot: int | None, questions: list[str] | None = None
+    ) -> dict[str, Sent]:
+        more = {} if questions is None else {"questions": questions}
+        return sandbox.observe(
+            self.kind,
+            self.part,
+            submission.data,
+            self._packed,
+            # Not the seed of the inputs, which a student's code could draw again from it.
+            int(hashlib.sha256(f"student {self.seed}".encode()).hexdigest()[:8], 16),
+            self.limits,
+            slot if self.jobs > 1 else None,  # one alone may have every core
+            **more,
+        )
+
+    @contextlib.contextmanager
+    def _nobody_else(self) -> Iterator[None]:
+        """Wait until every other sandbox has ended, and let none begin meanwhile."""
+        with self._alone:
+            slots = [self._slots.get() for _ in range(self.jobs)]
+            try:
+                yield
+            finally:
+                for slot in slots:
+                    self._slots.put(slot)
 
     def _judge(self, name: str, sent: Sent, notes: list[str]) -> list[Mark]:
         """Judge what was observed of one question. Only a fault of the judge raises."""
@@ -138,7 +170,9 @@ class Grader:
                 if text not in notes:
                     notes.append(text)
         if "_missing" in seen:
-            return self._lost(name, f"the notebook has no function or class {name!r}.")
+            return self._lost(
+                name, seen.text("_missing") or f"the notebook does not make {name!r}."
+            )
         if "_unanswered" in seen:
             return self._lost(name, "not answered.")
         return mark(self.part.questions[name], self.given[name], seen)
@@ -149,6 +183,7 @@ class Grader:
     def _ending(self, status: str) -> str:
         known = {
             "time": f"your code was stopped: it took more than {self.limits.seconds:g} seconds.",
+            "busy": f"your code was stopped: it took more than {self.limits.seconds:g} seconds.",
             "killed": "your code was stopped: it took too much memory, or ended the sandbox.",
             "output": "your code was stopped: it gave back too much.",
             "exit 70": "this is not a notebook.",
@@ -248,7 +283,10 @@ def grade_batch(
     folder.mkdir(exist_ok=True)
     for name, result in zip(_file_names(ordered), ordered, strict=True):
         _write(folder / name, feedback(part, result))
-    _write(table.with_name(f"{table.stem}_summary.txt"), summary(part, ordered, seed))
+    _write(
+        table.with_name(f"{table.stem}_summary.txt"),
+        summary(part, ordered, seed, sandbox.missing(kind)),
+    )
     return ordered
 
 
@@ -261,7 +299,8 @@ def _fingerprint(part: Part, seed: int, limits: Limits) -> bytes:
 
 def _key(about: bytes, submission: Submission) -> str:
     digest = hashlib.sha256(about)
-    who = [submission.student, submission.file, submission.problem, *submission.notes]
+    who = [submission.student, submission.id, submission.file, submission.problem]
+    who += submission.notes
     digest.update(json.dumps(who).encode())
     digest.update(submission.data or b"")
     return digest.hexdigest()
@@ -296,30 +335,46 @@ def _write(path: Path, text: str) -> None:
 def _table(part: Part, results: list[Result]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream)
-    writer.writerow(["student", "total", "out_of", *part.questions, "status", "file"])
+    writer.writerow(["student", "id", "total", "out_of", *part.questions, "status", "file"])
     for result in results:
         points = ["" for _ in part.questions]
         if not result.error:
             points = [result.earned(name) for name in part.questions]
         total = "" if result.error else result.total
-        row = [result.student, total, part.points, *points, result.status, result.file]
+        who = result.student, result.id
+        row = [*who, total, part.points, *points, result.status, result.file]
         writer.writerow([_harmless(cell) for cell in row])
-    return stream.getvalue()
+    # Excel reads a table as UTF-8 when it begins with this mark.
+    return "\ufeff" + stream.getvalue()
 
 
 def _harmless(cell: object) -> object:
-    """No spreadsheet should take a student's file name for a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" and cell else cell
+    """No spreadsheet should take a student's file name for a formula, nor for two cells."""
+    if not isinstance(cell, str):
+        return cell
+    shown = "".join(c if c.isprintable() else " " for c in cell).replace(";", ",").strip()
+    # Some programs take the wide forms of these signs for the signs.
+    first = unicodedata.normalize("NFKC", shown.lstrip("\"' "))[:1]
+    return f"'{shown}" if first and first in "=+-@|%" else shown
 
 
 def _file_names(results: list[Result]) -> list[str]:
     names: list[str] = []
+    taken: set[str] = set()
     for result in results:
-        name = re.sub(r"[^\w.-]+", "_", result.student)[:80].strip(".") or "student"
-        while f"{name}.md".lower() in {taken.lower() for taken in names}:
+        kept = "".join(c if c in ".-" or _is_letter(c) else "_" for c in result.student)
+        name = re.sub("_+", "_", kept).encode()[:200].decode("utf-8", "ignore").strip(".")
+        name = name or "student"
+        while f"{name}.md".casefold() in taken:
             name += "_"
+        taken.add(f"{name}.md".casefold())
         names.append(f"{name}.md")
     return names
+
+
+def _is_letter(character: str) -> bool:
+    """Of any script, with the marks that are parts of its letters."""
+    return unicodedata.category(character)[0] in "LMN"
 
 
 def feedback(part: Part, result: Result) -> str:
@@ -329,10 +384,12 @@ def feedback(part: Part, result: Result) -> str:
         return "\n".join([*lines, "Not graded yet, for a reason on our side.", ""])
     lines += [f"**{result.total} of {part.points} points.**", ""]
     if result.status != "ok":
-        lines += [f"{_plain(result.file)}: {_plain(result.status)}.", ""]
+        where = "" if result.status.startswith(NO_NOTEBOOK) else f"{_plain(result.file)}: "
+        lines += [f"{where}{_plain(result.status)}.", ""]
     for name, marks in result.marks.items():
         lines += [f"## {name}: {result.earned(name)} of {part.questions[name].points}", ""]
-        told = None  # what ended a whole question is said once
+        # What ended a whole question, or a whole notebook, is said once.
+        told = result.status if result.status.startswith(NO_NOTEBOOK) else None
         for found in marks:
             problem = f" {_plain(found.problem)}" if found.problem not in (None, told) else ""
             told = found.problem
@@ -349,10 +406,18 @@ def _plain(text: str) -> str:
     return text.replace("<", "&lt;").replace("`", "'").replace("](", "] (")
 
 
-def summary(part: Part, results: list[Result], seed: int) -> str:
+def summary(part: Part, results: list[Result], seed: int, lacks: Sequence[str] = ()) -> str:
     """The distribution of the totals, and where points were lost most."""
     graded = [result for result in results if not result.error]
     lines = [f"{part.name}: {len(results)} submissions, seed {seed}, {part.points} points"]
+    without = [result for result in graded if result.status.startswith(NO_NOTEBOOK)]
+    unread = [result for result in graded if result.status.startswith("unreadable")]
+    for group, what in ((without, "handed in no notebook"), (unread, "could not be read")):
+        if group:
+            some = ", ".join(_plain(result.student) for result in group[:10])
+            more = f" and {len(group) - 10} more" if len(group) > 10 else ""
+            lines.append(f"{len(group)} {what}, and count as 0: {some}{more}")
+    lines += [f"CAREFUL: {text}" for text in lacks]
     errors = len(results) - len(graded)
     if errors:
         lines.append(f"ERRORS: {errors} could not be graded, for a reason on our side. Run again.")

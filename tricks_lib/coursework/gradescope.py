@@ -1,25 +1,29 @@
 """A Gradescope autograder from the same grader, as a zip file to upload.
 
 Gradescope runs each submission in a container of its own, as root and without bubblewrap. Student
-code runs there as another user, ``setpriv`` sees to it, who can read neither the judges nor the
-solution, nor write the results. The network is not cut off there.
+code runs there as another user, who can read neither the judges nor the solution, nor write the
+results; a filter of system calls keeps it from the network.
 
-    python -m tricks_lib.coursework.gradescope /autograder    what the container runs
+    python start.py /autograder    what the container runs
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import sys
+import os
 import zipfile
 from pathlib import Path
 
 from . import parts
 from .grade import Grader, Result
 from .parts import NOTEBOOK, PACKAGE, Part
-from .sandbox import Limits
-from .submissions import read
+from .release import is_private
+from .sandbox import OPEN, Limits
+from .submissions import read_one
 
+NEEDED = 1.2 * 2**30  # bytes of memory, for the grader, the runner and an answer
+ROOM = 0.9  # GB of these that no answer can have
 SETUP = """\
 #!/usr/bin/env bash
 # Gradescope runs this once, when it builds the image.
@@ -27,16 +31,50 @@ set -e
 apt-get update -qq
 apt-get install -y -qq python3 python3-venv util-linux
 python3 -m venv /opt/grader
+# The wheels for CPUs: the usual ones bring some GB of CUDA, which no container here can use.
+/opt/grader/bin/python -m pip install --quiet --index-url https://download.pytorch.org/whl/cpu \\
+    torch torchvision
 /opt/grader/bin/python -m pip install --quiet joblib matplotlib numpy pandas scikit-learn \\
-    scipy torch torchvision tqdm
+    scipy tqdm
+"""
+README = """\
+# An autograder for Gradescope
+
+1. In the assignment's settings (*Configure Autograder*), upload this zip file as it is.
+2. Under *Container Specifications* choose at least **1.5 GB of memory**. The smallest container,
+   0.75 GB, is too small for two processes with PyTorch: the grader then says so and stops.
+3. Build the image; it installs PyTorch for CPUs, and takes some minutes.
+4. Test it with the solution, `%s`: it must get all points.
+
+Students upload one notebook (.ipynb). Of several the one counts that has most of the questions, of
+these the newest. Keep this file to yourself: it holds the solution and the seed.
+"""
+START = """\
+# Starts the grader with as little in memory as can be: without the library's plots and data.
+import sys
+import types
+from pathlib import Path
+
+here = Path(__file__).resolve().parent
+sys.path.insert(0, str(here))
+sys.modules["tricks_lib"] = package = types.ModuleType("tricks_lib")
+package.__path__ = [str(here / "tricks_lib")]
+
+from tricks_lib.coursework.gradescope import run
+
+run(Path(sys.argv[1]), *sys.argv[2:])
 """
 RUN = """\
 #!/usr/bin/env bash
 # Gradescope runs this for each submission. Whatever happens, results.json is there at the end.
 mkdir -p /autograder/results
 chmod -R go-rwx /autograder/source /autograder/results
+# Students' code may read the library, and nothing else here.
+chmod go+x /autograder/source
+chmod -R go+rX /autograder/source/open
 cd /autograder/source
-/opt/grader/bin/python -m tricks_lib.coursework.gradescope /autograder
+export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+/opt/grader/bin/python start.py /autograder
 if [ ! -s /autograder/results/results.json ]; then
     cp /autograder/source/error.json /autograder/results/results.json
 fi
@@ -55,23 +93,28 @@ def write(part: Part, seed: int, output: Path) -> None:
         seed: draws the inputs, the same for all students and all their attempts.
         output: the zip file.
     """
-    private = not part.judge.is_relative_to(PACKAGE)
+    private = is_private(part)
+    solution = f"private/{NOTEBOOK}" if private else f"chapters/{part.name}/_solutions/{NOTEBOOK}"
     config = {"part": part.name, "seed": seed, "private": private}
     files: dict[str, bytes] = {
         "setup.sh": SETUP.encode(),
         "run_autograder": RUN.encode(),
         "config.json": json.dumps(config).encode(),
+        "start.py": START.encode(),
+        "README.md": (README % solution).encode(),
         "error.json": json.dumps(failure(part.points)).encode(),
     }
     for path in sorted(PACKAGE.rglob("*.py")):
-        files[f"tricks_lib/{path.relative_to(PACKAGE).as_posix()}"] = path.read_bytes()
+        name = path.relative_to(PACKAGE).as_posix()
+        files[f"tricks_lib/{name}"] = path.read_bytes()
+        if not name.startswith("coursework/judges/"):  # what answers may import
+            files[f"{OPEN}/tricks_lib/{name}"] = path.read_bytes()
     if private:
-        files |= {f"private/{NOTEBOOK}": part.source.read_bytes()}
         files |= {"private/probe.py": part.probe.read_bytes()}
         files |= {"private/judge.py": part.judge.read_bytes()}
     else:  # the layout of the book, so that its parts are found there
         files |= {"_toc.yml": b""}
-        files |= {f"chapters/{part.name}/_solutions/{NOTEBOOK}": part.source.read_bytes()}
+    files |= {solution: part.source.read_bytes()}
     output.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
@@ -81,10 +124,20 @@ def write(part: Part, seed: int, output: Path) -> None:
             archive.writestr(about, data)
 
 
-def failure(points: int) -> dict:
+def failure(points: int, why: str = "") -> dict:
     """The results when our side failed: no score could be told from a zero, so the name says it."""
     test = {"name": ERROR, "score": 0, "max_score": points, "status": "failed"}
-    return {"tests": [test], "output": ERROR, "stdout_visibility": "hidden"}
+    output = f"{ERROR} {why}".strip()
+    return {"tests": [test], "output": output, "stdout_visibility": "hidden"}
+
+
+def memory() -> float:
+    """The bytes of memory that this container has."""
+    bounds = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):
+            bounds.append(int(Path("/sys/fs/cgroup", name).read_text()))
+    return min(bounds)
 
 
 def results(part: Part, result: Result) -> dict:
@@ -104,7 +157,7 @@ def results(part: Part, result: Result) -> dict:
                     "output": found.problem or "",
                 }
             )
-    said = [] if result.status == "ok" else [f"{result.file}: {result.status}."]
+    said = [] if result.status == "ok" else [f"{result.status}. Hand in one notebook (.ipynb)."]
     output = "\n".join([*said, *result.notes])
     return {"tests": tests, "output": output, "stdout_visibility": "hidden"}
 
@@ -117,16 +170,18 @@ def run(autograder: Path, kind: str = "setpriv") -> dict:
     place.write_bytes((source / "error.json").read_bytes())
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     part = parts.find(config["part"], source / "private" if config["private"] else None)
-    grader = Grader(part, config["seed"], Limits(), kind)
-    grader.check_itself()
-    found = read(autograder / "submission")
-    usual = [s for s in found if Path(s.file).name == NOTEBOOK]
-    chosen, *others = usual + [s for s in found if s not in usual]
-    chosen.notes += [f"{other.file} was left out." for other in others]
-    written = results(part, grader.grade(chosen))
+    has = memory()
+    if has < NEEDED:
+        why = (
+            f"This container has {has / 2**30:.2f} GB of memory. Instructor: choose one with at "
+            "least 1.5 GB, under Container Specifications in the settings of the autograder."
+        )
+        written = failure(part.points, why)
+    else:
+        limits = Limits(memory=max(0.25, min(4.0, has / 2**30 - ROOM)))
+        grader = Grader(part, config["seed"], limits, kind)
+        grader.check_itself()
+        chosen = read_one(autograder / "submission", part.questions)
+        written = results(part, grader.grade(chosen))
     place.write_text(json.dumps(written, indent=1), encoding="utf-8")
     return written
-
-
-if __name__ == "__main__":
-    run(Path(sys.argv[1]))

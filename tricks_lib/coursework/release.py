@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .parts import Part
+from .parts import PACKAGE, Part
 from .rubric import Question
 
 BEGIN, END, MEND = "### BEGIN SOLUTION", "### END SOLUTION", "### TO MEND"
@@ -86,7 +87,14 @@ def rubric(question: Question) -> str:
     return "\n".join([head, "", "| For | Points |", "|---|---|", *rows])
 
 
-def with_rubrics(text: str, part: Part) -> str:
+def all_or_none(question: Question) -> str:
+    """The same where a question earns all of its points or none."""
+    rows = [f"- {criterion.text}" for criterion in question.rubric]
+    head = f"**Points: {question.points}, all or none** · about {question.minutes} minutes"
+    return "\n".join([head, "", "For them, all of this must hold:", "", *rows])
+
+
+def with_rubrics(text: str, part: Part, rubric: Callable[[Question], str] = rubric) -> str:
     """A text cell with its rubrics and sums filled in.
 
     Raises:
@@ -130,17 +138,22 @@ def make(part: Part) -> Notebook:
     notebook["cells"] = without_mended(notebook["cells"])
     stored = {}
     if part.release.is_file():
-        stored = {cell["id"]: cell for cell in read(part.release)["cells"]}
+        stored = {_same(cell): cell for cell in read(part.release)["cells"]}
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
             cell["source"] = without_solution(cell["source"])
-            before = stored.get(cell["id"], {})
+            before = stored.get(_same(cell), {})
             same = before.get("source") == cell["source"]
-            cell["outputs"] = before["outputs"] if same else []
-            cell["execution_count"] = before["execution_count"] if same else None
+            cell["outputs"] = before.get("outputs", []) if same else []
+            cell["execution_count"] = before.get("execution_count") if same else None
         else:
             cell["source"] = with_rubrics(cell["source"], part)
     return notebook
+
+
+def _same(cell: dict[str, Any]) -> str:
+    """What a cell is known by: its id, or where Colab saved none, its text."""
+    return cell.get("id") or cell["source"]
 
 
 def write(part: Part) -> bool:
@@ -159,12 +172,31 @@ def in_step(part: Part) -> str:
         return f"{part.release} does not exist."
     if part.release.read_text(encoding="utf-8") != text_of(make(part)):
         return f"{part.release} is not what {part.source} makes."
+    if is_private(part):
+        return ""  # nobody runs it before it is handed out
     code = [cell for cell in make(part)["cells"] if cell["cell_type"] == "code"]
     stripped = [cell for cell in code if not cell["execution_count"]]
     return f"{part.release} has cells without outputs." if stripped else ""
 
 
+def is_private(part: Part) -> bool:
+    """Whether a part is an instructor's own, and none of the book's."""
+    return not part.judge.is_relative_to(PACKAGE)
+
+
 # ----------------------------------------------------------------------------- nbgrader
+
+NBGRADER_RULES = """\
+## How this works
+
+- Put your code in place of `raise NotImplementedError()`. Keep the names.
+- Run the cell below your answer. `tl.check` tries it on a few inputs and says what is wrong. Ask it
+  as often as you like; when the notebook is graded, the same cell runs again.
+- **Keep every cell where it is.** Do not delete, copy, split or retype any: the points hang on the
+  cells themselves, and a question whose cells are lost cannot be graded.
+- Write helper functions in the answer's own cell, or in new cells above it.
+- A question earns all of its points or none.
+"""
 
 
 def nbgrader(part: Part, folder: Path) -> Path:
@@ -183,8 +215,11 @@ def nbgrader(part: Part, folder: Path) -> Path:
     notebook = read(part.source)
     for cell in notebook["cells"]:
         if cell["cell_type"] != "code":
-            cell["source"] = with_rubrics(cell["source"], part)
+            rules = cell["source"].startswith("## How this works")
+            text = NBGRADER_RULES.strip() if rules else cell["source"]
+            cell["source"] = with_rubrics(text, part, all_or_none)
             continue
+        cell.setdefault("metadata", {})
         cell["outputs"], cell["execution_count"] = [], None
         if match := CHECK.search(cell["source"]):
             if cell["source"].lstrip().startswith("#"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -225,6 +226,10 @@ def _read_array(data: bytes) -> np.ndarray:
     rest = data[stream.tell() :]
     if math.prod(shape) * dtype.itemsize != len(rest) or min(shape, default=0) < 0:
         raise ValueError("an array of another size than it says")
+    if dtype.itemsize == 0 or not dtype.isnative:
+        raise ValueError(f"an array of {dtype.str!r}, which we do not write")
+    if dtype.kind == "U" and rest and np.frombuffer(rest, np.uint32).max() > sys.maxunicode:
+        raise ValueError("a text with a character that does not exist")
     if len(rest) == 0:
         return np.empty(shape, dtype)
     return np.frombuffer(rest, dtype).reshape(shape, order="F" if fortran else "C")

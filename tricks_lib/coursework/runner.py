@@ -8,22 +8,29 @@ in the same way. It knows no expected value and gives no points.
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
 import builtins
 import contextlib
+import dis
 import importlib
 import importlib.util
 import io
 import json
+import linecache
 import os
 import re
 import signal
 import struct
 import sys
+import threading
 import time
 import traceback
+import types
+import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +55,13 @@ class Observer:
         self.seed = seed
         self.calls = 0
         self.arrays: dict[str, np.ndarray] = {}
-        self.unanswered = False
+        self.returned = 0  # calls that gave something back
+        self.turns = False  # whether one said that it is still to be written
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether there was nothing but what is still to be written."""
+        return self.turns and not self.returned
 
     def call(self, name: str, function: Callable, *args: Any, **options: Any) -> Any:
         """Call ``function`` on copies of the arguments and note it; its result, None if it raised.
@@ -63,7 +76,7 @@ class Observer:
         try:
             result = function(*args, **options)
         except NotImplementedError as error:
-            self.unanswered = self.unanswered or not str(error) or "your turn" in str(error)
+            self.turns = self.turns or not str(error) or "your turn" in str(error)
             self._error(name, error)
             return None
         except (Exception, SystemExit) as error:
@@ -73,6 +86,7 @@ class Observer:
             for position, arg in enumerate(args):
                 if isinstance(arg, torch.Tensor):
                     self.note(f"{name}.argument.{position}", arg)
+        self.returned += 1
         self.note(name, result)
         return result
 
@@ -82,12 +96,16 @@ class Observer:
 
         self.arrays[f"{name}.type"] = np.array(type(value).__name__[:MAX_TEXT])
         if isinstance(value, torch.Tensor):
+            problem = _no_numbers(value)
+            if problem:
+                self.arrays[f"{name}.error"] = np.array(f"give back {problem}.")
+                return
             value = value.detach().cpu()
             value = value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
             self.arrays[name] = np.array(value.numpy())
         elif isinstance(value, str):
             self.arrays[name] = np.array(value[:MAX_TEXT])
-        elif isinstance(value, bool | int | float | np.number | np.ndarray):
+        elif isinstance(value, bool | int | float | np.generic | np.ndarray):
             array = np.asarray(value)
             if array.dtype.kind in "biuf":
                 self.arrays[name] = array
@@ -98,7 +116,8 @@ class Observer:
     def _error(self, name: str, error: BaseException) -> None:
         where = ""
         frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename.startswith(("<cell", "<ipy"))]
+        cells = [frame for frame in frames if frame.filename.startswith(("<cell", "<ipy"))]
+        lines = [frame.lineno for frame in cells]
         if lines:
             where = f" (line {lines[-1]} of its cell)"
         kind = type(error).__name__
@@ -128,6 +147,17 @@ class Observer:
                 setattr(place, name, value)
 
 
+def _no_numbers(value: Any) -> str:
+    """What a tensor should be instead, if its numbers cannot be read."""
+    if value.is_nested or str(value.layout) != "torch.strided":
+        return "a dense tensor, not a sparse one"
+    if value.is_complex():
+        return "real numbers, not complex ones"
+    if value.is_quantized:
+        return "a tensor of plain numbers, not a quantized one"
+    return "a tensor that holds numbers, not one on the device 'meta'" if value.is_meta else ""
+
+
 # ------------------------------------------------------------- what is taken from a notebook
 
 
@@ -137,90 +167,501 @@ def cells_of(text: str) -> list[str]:
     Raises:
         ValueError: it is no notebook.
     """
+    return _parts(text)[0]
+
+
+def _parts(text: str) -> tuple[list[str], list[str], str]:
+    """The sources of a notebook's code cells and of its other cells, and its Python's version."""
     try:
         notebook = json.loads(text)
-        cells = notebook["cells"]
-        return [
-            source if isinstance(source, str) else "".join(source)
-            for cell in cells
-            if cell.get("cell_type") == "code"
-            for source in [cell.get("source", "")]
-        ]
+        code, texts = [], []
+        for cell in notebook["cells"]:
+            source = cell.get("source", "")
+            source = source if isinstance(source, str) else "".join(source)
+            (code if cell.get("cell_type") == "code" else texts).append(source)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError("this is not a notebook") from error
+    info = notebook.get("metadata")
+    info = info.get("language_info") if isinstance(info, dict) else None
+    return code, texts, str(info.get("version", "")) if isinstance(info, dict) else ""
 
 
 def plain(source: str) -> str:
-    """A cell without its magics and shell commands; its lines keep their numbers."""
-    lines = source.splitlines()
-    first = next((line.strip() for line in lines if line.strip()), "")
-    if first.startswith("%%") and not re.match(r"%%(time|timeit|capture|prun)\b", first):
-        return ""
-    magic = re.compile(r"(\s*)(?:[%!?].*|[\w.]+\?{1,2}\s*|[\w., ]+=\s*[%!].*)")
-    return "\n".join(
-        magic.sub(r"\1pass", line) if magic.fullmatch(line) else line for line in lines
-    )
+    """A cell as Python, without its magics and shell commands, as IPython tells them from Python.
+
+    A line is a magic only where a statement could begin: not inside of brackets, of a text or of
+    a continued line. What was written above or after a magic keeps its line number.
+    """
+    lines, lost = _dedented(source).split("\n"), "pass"
+    first = next((n for n, line in enumerate(lines) if line.strip()), 0)
+    if lines and lines[first].startswith("%%"):
+        if not re.match(r"%%(time|capture|prun)\b", lines[first]):
+            return ""
+        lines[first] = ""
+    depth, quote, continued = 0, "", False
+    magic = False
+    for number, line in enumerate(lines):
+        inside = depth > 0 or quote or continued
+        if (magic and continued) or (not inside and _MAGIC.fullmatch(line.strip())):
+            indent = line[: len(line) - len(line.lstrip())]
+            timed = re.match(r"%time\s+(.+)", line.strip())
+            lines[number] = indent + ("" if magic else timed[1] if timed else lost)
+            magic = continued = line.endswith("\\")
+        else:
+            magic = False
+            depth, quote, continued = _after(line, depth, quote)
+    return "\n".join(lines)
+
+
+# What no Python statement can look like: an escape at its beginning, a question, x = !ls.
+_MAGIC = re.compile(r"""[%!?,;/].*|[^#'"]*\?{1,2}|[\w.,\s*\[\]'"()]+=\s*[%!].*""")
+
+
+def _dedented(source: str) -> str:
+    """A cell without the indent or the prompts that all of its lines have, as IPython does."""
+    lines = source.replace("\r\n", "\n").split("\n")
+    first = next((line for line in lines if line.strip()), "")
+    if first.startswith(">>> "):
+        return "\n".join(re.sub(r"^(>>>|\.\.\.)( |$)", "", line) for line in lines)
+    indent = first[: len(first) - len(first.lstrip())]
+    return "\n".join(line.removeprefix(indent) for line in lines)
+
+
+def _after(line: str, depth: int, quote: str) -> tuple[int, str, bool]:
+    """The brackets and the quote that are open after a line, and whether a backslash ends it."""
+    at = 0
+    while found := (_IN_TEXT[quote] if quote else _IN_CODE).search(line, at):
+        at, mark = found.end(), found[0]
+        if quote:
+            quote = "" if mark == quote else quote
+        elif mark == "#":
+            line = line[: at - 1]
+        elif mark[0] in "\"'":
+            quote = mark
+        else:
+            depth += 1 if mark in "([{" else -1
+    continued = line.endswith("\\")
+    return max(depth, 0), quote if len(quote) == 3 or continued else "", continued
+
+
+_QUOTES = ('"""', "'''", '"', "'")
+_IN_CODE = re.compile(r"""[#()\[\]{}]|""" + "|".join(_QUOTES))
+_IN_TEXT = {quote: re.compile(rf"\\.|{quote}", re.DOTALL) for quote in _QUOTES}
+
+
+def _chunks(text: str) -> Iterator[tuple[int, str]]:
+    """The statements of a cell that does not parse as a whole, each with its first line."""
+    lines = text.split("\n")
+    starts, depth, quote, continued, decorated = [], 0, "", False, False
+    for number, line in enumerate(lines):
+        again = re.match(r"(def|class|import|from)\s|@\w", line) and not quote
+        inside = (depth > 0 or quote or continued) and not again
+        if not inside and line.strip() and not line[0].isspace() and line[0] != "#":
+            if not decorated and not re.match(r"(else|elif|except|finally)\b", line):
+                starts.append(number)
+            decorated = line[0] == "@"
+        depth, quote, continued = _after(line, 0 if again else depth, quote)
+    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        yield start, "\n".join(lines[start:end])
+
+
+def _parse(text: str, before: int = 0) -> list[ast.stmt]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse("\n" * before + text).body
+
+
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+
+
+@dataclass
+class Block:
+    """A statement at the top of a cell.
+
+    Attributes:
+        cell: the number of its cell, from 1.
+        statement: what it says.
+        binds: the names that it makes.
+        loads: the names of the notebook that it, or a function in it, looks up.
+        modules: what it imports, other than in a ``try``.
+        changes: names whose values it changes where they stand.
+    """
+
+    cell: int
+    statement: ast.stmt
+    binds: set[str]
+    loads: set[str]
+    modules: set[str]
+    changes: set[str] = field(default_factory=set)
+
+    @property
+    def is_import(self) -> bool:
+        """Whether it does nothing but import."""
+        return isinstance(self.statement, ast.Import | ast.ImportFrom)
+
+    @property
+    def is_definition(self) -> bool:
+        """Whether it defines something and calls nothing, so that running it is cheap."""
+        return _is_definition(self.statement)
 
 
 class Definitions:
-    """A notebook's imports, functions, classes and assignments that call nothing.
+    """What a notebook defines, and how its answers are found in it.
+
+    To find an answer, the statements are run that make its name, the last one last; and those
+    that make or change what it needs: imports, helpers, constants, and values made by calls. All
+    else, such as a training, is passed over. So is a stub beside an answer of the same name.
+
+    Args:
+        cells: the sources of the code cells, in order.
+        texts: those of the other cells, in which a lost answer may stand.
+        version: of the Python that the notebook was written for, if known.
 
     Attributes:
-        blocks: (number of the cell, statement) in order.
-        dropped: names that the notebook makes by a call, which are left out.
+        blocks: the statements, in order.
         notes: what a student should know, such as a cell with a syntax error.
     """
 
-    def __init__(self, cells: list[str]) -> None:
-        self.blocks: list[tuple[int, ast.stmt]] = []
-        self.dropped: set[str] = set()
+    def __init__(self, cells: list[str], texts: list[str] | None = None, version: str = "") -> None:
+        self.blocks: list[Block] = []
         self.notes: list[str] = []
+        self.texts, self.version = texts or [], version
+        self.is_main = False  # whether to be the process's module __main__, as in a kernel
+        self.files: dict[str, str] = {}  # what %%writefile wrote, by the name of its module
+        self.flags = 0
+        self._unread: list[tuple[str, str]] = []  # text that is no Python, and what to say of it
+        self._failed: dict[str, tuple[Block, BaseException]] = {}
+        self._magic: set[str] = set()
+        self._shown: set[int] = set()
+        self._sources: dict[int, str] = {}  # of each cell, as it is run
         for number, source in enumerate(cells, start=1):
-            try:
-                body = ast.parse(plain(source)).body
-            except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-                line = getattr(error, "lineno", None)
-                self.notes.append(
-                    f"code cell {number} was left out: {type(error).__name__}"
-                    + (f" in its line {line}" if line else "")
-                )
-                continue
-            for statement in body:
-                if _is_definition(statement):
-                    self.blocks.append((number, statement))
-                else:
-                    self.dropped |= _assigned(statement)
+            for statement in self._statements(number, source):
+                with contextlib.suppress(*UNREADABLE):
+                    self.blocks.append(self._block(number, statement))
         # A stub that was left behind, or copied, does not replace an answer.
-        answered = {s.name for _, s in self.blocks if _is_named(s) and not _has_stub(s)}
-        self.blocks = [
-            (n, s)
-            for n, s in self.blocks
-            if not (_is_named(s) and s.name in answered and _has_stub(s))
-        ]
+        stubs = [b for b in self.blocks if _has_stub(b.statement)]
+        answered = {name for b in self.blocks if b not in stubs for name in b.binds}
+        self.stubs = {b.statement.name for b in stubs if is_stub(b.statement)} - answered
+        self.blocks = [b for b in self.blocks if b not in stubs or b.statement.name not in answered]
+        named = {b.statement.name for b in self.blocks if _is_named(b.statement)}
+        values = {n for b in self.blocks if not b.is_import for n in b.binds} - named
+        self._imported = {n for b in self.blocks if b.is_import for n in b.binds}
+        self._containers = {n for b in self.blocks if _is_container(b.statement) for n in b.binds}
+        for block in self.blocks:
+            block.changes = self._changes(block.statement, values)
+            self.stubs -= block.changes  # such as a class whose methods are set below it
 
-    def run(self) -> dict[str, Any]:
-        """The names that they define, in a module of their own."""
-        module = type(sys)("notebook")
-        sys.modules["notebook"] = module
-        space = module.__dict__
-        for number, statement in self.blocks:
-            code = ast.fix_missing_locations(ast.Module([statement], type_ignores=[]))
+    @classmethod
+    def of(cls, text: str) -> Definitions:
+        """What a notebook's file defines.
+
+        Raises:
+            ValueError: it is no notebook.
+        """
+        return cls(*_parts(text))
+
+    def source(self, block: Block) -> str:
+        """The text of a statement."""
+        lines = self._sources[block.cell].split("\n")
+        return "\n".join(lines[block.statement.lineno - 1 : block.statement.end_lineno])
+
+    def _statements(self, number: int, source: str) -> list[ast.stmt]:
+        """The statements of a cell; of one that does not parse, those that do."""
+        written = re.match(r"\s*%%writefile\s+(?:-a\s+)?(\w+)\.py\s*\n", source)
+        if written:
+            self.files[written[1]] = source[written.end() :]
+        self._sources[number] = _dedented(source)
+        with contextlib.suppress(*UNREADABLE):
+            return _parse(self._sources[number])
+        text = self._sources[number] = plain(source)
+        self._magic |= set(re.findall(r"^\s*(\w+)\s*=\s*[%!]", source, re.MULTILINE))
+        with contextlib.suppress(*UNREADABLE):
+            return _parse(text)
+        found: list[ast.stmt] = []
+        said = False
+        for line, chunk in _chunks(text):
             try:
-                exec(compile(code, f"<cell {number}>", "exec"), space)
-            except Exception as error:  # the next cell may be all right
-                name = getattr(statement, "name", None)
-                if name or not isinstance(statement, ast.Import | ast.ImportFrom):
-                    self.notes.append(
-                        f"code cell {number}, line {statement.lineno}: "
-                        f"{type(error).__name__}: {error}"[:MAX_TEXT]
-                    )
-        return space
+                found += _parse(chunk, before=line)
+            except UNREADABLE as error:
+                what = self._syntax(number, error, chunk)
+                self._unread.append((chunk, what))
+                self.notes += [] if said else [what]
+                said = True
+        return found
+
+    def _syntax(self, number: int, error: BaseException, text: str) -> str:
+        line = getattr(error, "lineno", None)
+        what = f"{type(error).__name__}" + (f" in its line {line}" if line else "")
+        here = sys.version_info[:2]
+        used = tuple(int(n) for n in re.findall(r"\d+", self.version)[:2])
+        if used > here:
+            what += f"; it was written for Python {used[0]}.{used[1]}"
+        elif "f-string" in str(error) or re.search(r"^\s*type \w|(def|class) \w+\[", text, re.M):
+            what += "; it may need a newer Python"
+        else:
+            return f"part of code cell {number} was left out: {what}"
+        what += f", and is read by {here[0]}.{here[1]}"
+        return f"part of code cell {number} was left out: {what}"
+
+    def _block(self, cell: int, statement: ast.stmt) -> Block:
+        code = _compiled(statement, "<names>", self.flags)
+        if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
+            for alias in statement.names:
+                self.flags |= getattr(__future__, alias.name).compiler_flag
+        block = Block(cell, statement, set(), set(), set())
+        codes = [code]
+        while codes:
+            inner = codes.pop()
+            codes += [c for c in inner.co_consts if isinstance(c, types.CodeType)]
+            for step in dis.get_instructions(inner):
+                if step.opname in ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"):
+                    block.loads.add(step.argval)
+                elif step.opname == "STORE_GLOBAL" or (
+                    step.opname == "STORE_NAME" and inner is code
+                ):
+                    block.binds.add(step.argval)
+        tried = {id(n) for t in ast.walk(statement) if isinstance(t, ast.Try) for n in ast.walk(t)}
+        for node in ast.walk(statement):
+            if id(node) in tried:
+                continue
+            if isinstance(node, ast.Import):
+                block.modules |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                block.modules.add(node.module.partition(".")[0])
+        return block
+
+    def needed(self, *names: str) -> list[Block]:
+        """The statements that make these names and what they need, in order.
+
+        Where a cell checks a name after it was made, later cells change nothing of it: what the
+        check saw is what counts. They only add what was not there.
+        """
+        blocks = self.blocks
+        end = self._checked(names[0]) if len(names) == 1 else len(blocks)
+        known = {name for block in blocks[:end] for name in block.binds}
+        needed, chosen = set(names), set()
+        more = True
+        while more:
+            more = False
+            for number, block in enumerate(blocks):
+                makes = block.binds & needed
+                if number >= end:
+                    makes = makes - known
+                elif not makes:
+                    makes = block.changes & needed
+                if number not in chosen and (makes or _is_star(block.statement)):
+                    chosen.add(number)
+                    needed |= block.loads
+                    if block.loads & {"eval", "exec", "globals", "vars"}:
+                        needed |= {n for b in blocks if b.is_definition for n in b.binds}
+                    more = True
+        return [blocks[number] for number in sorted(chosen)]
+
+    def _checked(self, name: str) -> int:
+        """How many statements stand above the last check of an answer; all, if it is older."""
+        made = [n for n, block in enumerate(self.blocks) if name in block.binds]
+        checks = [
+            n for n, block in enumerate(self.blocks) if checked_question(block.statement) == name
+        ]
+        return checks[-1] if made and checks and checks[-1] > made[-1] else len(self.blocks)
+
+    def _changes(self, statement: ast.stmt, values: set[str]) -> set[str]:
+        """The names whose values a statement changes where they stand."""
+        found: set[str] = set()
+        if _is_named(statement):  # such as @scale.register, or @rule, which fills a list
+            for decorator in statement.decorator_list:
+                call = decorator.func if isinstance(decorator, ast.Call) else decorator
+                if isinstance(call, ast.Attribute):
+                    found |= {_root(call)} - self._imported
+                else:
+                    found |= self._filled_by(_root(call))
+            return found
+        for line in ast.walk(statement):
+            if isinstance(line, ast.Assign | ast.AnnAssign | ast.AugAssign):
+                targets = line.targets if isinstance(line, ast.Assign) else [line.target]
+                found |= {_root(t) for t in targets if isinstance(t, ast.Attribute | ast.Subscript)}
+            elif isinstance(line, ast.Expr) and isinstance(line.value, ast.Call):
+                call = line.value
+                if not isinstance(call.func, ast.Name):
+                    found |= {_root(call.func)} & values  # such as table.append(3)
+                elif call.func.id in ("setattr", "delattr") and call.args:
+                    found.add(_root(call.args[0]))
+                else:
+                    found |= self._filled_by(call.func.id)
+        return found
+
+    def _filled_by(self, function: str) -> set[str]:
+        """The globals that a function of the notebook makes, and the lists and tables it knows."""
+        made = [b for b in self.blocks if getattr(b.statement, "name", "") == function]
+        fills = {name for block in made for name in block.loads & self._containers}
+        return fills | {name for block in made for name in block.binds - {function}}
+
+    def run(self, *names: str, seconds: float = 8.0) -> dict[str, Any]:
+        """Run what makes these names, or all definitions; the names that are there afterwards.
+
+        Args:
+            names: wanted; without them, all that is defined without a call.
+            seconds: of CPU time that all calls may take together.
+        """
+        if not names:
+            names = tuple(n for b in self.blocks if b.is_definition for n in b.binds)
+        module = types.ModuleType("__main__")
+        if self.is_main:
+            sys.modules["__main__"] = module
+        space = module.__dict__
+        space["input"] = _no_input
+        clock = _Clock(seconds)
+        self._shown.clear()
+        last = {}
+        for block in self.needed(*names):
+            try:
+                code = self._prepare(block)
+                with contextlib.nullcontext() if block.is_import else clock:
+                    self._execute(code, space)
+            except (Exception, SystemExit, _TooLong) as error:  # the next one may be all right
+                for name in block.binds:
+                    self._failed[name] = block, error
+                    if isinstance(error, _TooLong):  # half of a loop is worse than none of it
+                        space.pop(name, None)
+                if not block.is_import:
+                    self._note_failure(block, error)
+                continue
+            for name in block.binds & set(names):
+                if callable(space.get(name)):
+                    last[name] = space[name]
+        # A name may have been used again, for what its function gave back.
+        return space | last
+
+    def _prepare(self, block: Block) -> types.CodeType:
+        name = f"<cell {block.cell}>"
+        if block.cell not in self._shown:  # torch.jit.script reads the source
+            self._shown.add(block.cell)
+            lines = [f"{line}\n" for line in self._sources[block.cell].split("\n")]
+            linecache.cache[name] = len(lines), None, lines, name
+        return _compiled(block.statement, name, self.flags)
+
+    def _execute(self, code: types.CodeType, space: dict[str, Any]) -> None:
+        try:
+            exec(code, space)
+        except ModuleNotFoundError as error:
+            if error.name not in self.files:
+                raise
+            module = sys.modules[error.name] = types.ModuleType(error.name)
+            exec(self.files[error.name], module.__dict__)
+            exec(code, space)
+
+    def _note_failure(self, block: Block, error: BaseException) -> None:
+        text = f"code cell {block.cell}, line {block.statement.lineno}: {_named(error)}"
+        if text[:MAX_TEXT] not in self.notes:
+            self.notes.append(text[:MAX_TEXT])
+
+    def why(self, name: str, depth: int = 0) -> str:
+        """Why a name is not there, in one sentence."""
+        if name in self._failed:
+            block, error = self._failed[name]
+            if isinstance(error, ModuleNotFoundError):
+                return without_package(error.name or "")
+            lost = lost_name(str(error)) if isinstance(error, NameError) else ""
+            if lost and lost != name and depth < 5:
+                return self.why(lost, depth + 1)
+            made = f"{name!r} is made in code cell {block.cell}, which "
+            if isinstance(error, _TooLong):
+                return made + "takes too long to be run again; make it inside of the function."
+            if isinstance(error, OSError):
+                made += "needs a file or a network that the grader does not have: "
+                return f"{made}{_named(error)}."
+            return f"{made}fails when it is run again: {_named(error)}."
+        makes = re.compile(
+            rf"^\s*((async\s+)?def|class)\s+{re.escape(name)}\b"
+            rf"|^\s*{re.escape(name)}\s*=[^=]",
+            re.MULTILINE,
+        )
+        for text, what in self._unread:
+            if makes.search(text):
+                return f"{name!r} is lost, because {what}."
+        if any(makes.search(text) for text in self.texts):
+            return f"{name!r} stands in a text cell of the notebook; turn it into a code cell."
+        if name in self._magic:
+            return f"{name!r} is made by a magic or a shell command, which the grader does not run."
+        return f"no code cell of the notebook makes {name!r}; was its cell deleted, or renamed?"
+
+
+class _TooLong(BaseException):
+    """A call at the top of a notebook takes longer than it may."""
+
+    def __str__(self) -> str:
+        return "this takes too long to be run again"
+
+
+class _Clock:
+    """Ends a block of code when all blocks together took more than so many seconds of CPU time."""
+
+    def __init__(self, seconds: float) -> None:
+        self.left = seconds
+        main = threading.current_thread() is threading.main_thread()
+        self.works = main and hasattr(signal, "setitimer")
+
+    def __enter__(self) -> None:
+        self.start = time.process_time()
+        if self.works:
+            self.before = [signal.signal(s, self._end) for s in (signal.SIGPROF, signal.SIGALRM)]
+            signal.setitimer(signal.ITIMER_PROF, max(self.left, 0.05))
+            signal.setitimer(signal.ITIMER_REAL, max(4 * self.left, 1.0))  # for what only sleeps
+
+    def __exit__(self, *error: object) -> None:
+        if self.works:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            for number, handler in zip((signal.SIGPROF, signal.SIGALRM), self.before, strict=True):
+                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        self.left -= time.process_time() - self.start
+
+    def _end(self, *_: object) -> None:
+        raise _TooLong
+
+
+def _no_input(*_: object) -> None:
+    raise RuntimeError("nobody can answer input() here")
+
+
+def _named(error: BaseException) -> str:
+    if isinstance(error, _TooLong):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def lost_name(text: str) -> str:
+    """The name that a NameError's text speaks of."""
+    found = re.search(r"name '(\w+)' is not defined", text)
+    return found[1] if found else ""
+
+
+def without_package(name: str) -> str:
+    """What to say where a package is missing."""
+    name = name.partition(".")[0]
+    return f"your code needs the package {name!r}, which the grader does not have; do without it."
+
+
+def _compiled(statement: ast.stmt, name: str, flags: int) -> types.CodeType:
+    tree = ast.fix_missing_locations(ast.Module([statement], type_ignores=[]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return compile(tree, name, "exec", flags, dont_inherit=True)
+
+
+def _decorated(statement: ast.stmt) -> bool:
+    return any(_is_named(n) and n.decorator_list for n in ast.walk(statement))
 
 
 def is_stub(statement: ast.stmt) -> bool:
-    """Whether a function or class has only a text, pass, ... or NotImplementedError in it."""
+    """Whether a function or class has only a text, pass, ... or NotImplementedError in it.
+
+    A class that inherits from another one of the notebook's has more in it, and so has a function
+    whose decorator may be its answer.
+    """
     if not _is_named(statement):
         return False
+    raises = False
     for line in statement.body:
         if isinstance(line, ast.Pass) or (
             isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
@@ -229,15 +670,22 @@ def is_stub(statement: ast.stmt) -> bool:
         raised = line.exc if isinstance(line, ast.Raise) else None
         raised = raised.func if isinstance(raised, ast.Call) else raised
         if isinstance(raised, ast.Name) and raised.id == "NotImplementedError":
+            raises = True
             continue
         if isinstance(statement, ast.ClassDef) and is_stub(line):
+            raises = True
             continue
         return False
-    return True
+    if isinstance(statement, ast.ClassDef):
+        bases = {ast.unparse(base).rpartition(".")[2] for base in statement.bases}
+        return raises or not (bases - {"Module", "object"} or statement.decorator_list)
+    return raises or not statement.decorator_list
 
 
 def _has_stub(statement: ast.stmt) -> bool:
     """Whether a function or class is a stub, or still says "your turn" somewhere."""
+    if not _is_named(statement):
+        return False
     turns = (n for n in ast.walk(statement) if isinstance(n, ast.Constant))
     return is_stub(statement) or any(turn.value == "your turn" for turn in turns)
 
@@ -246,36 +694,61 @@ def _is_named(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
 
 
+def _is_star(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*"
+
+
+def checked_question(statement: ast.stmt) -> str:
+    """The question whose check a statement is, such as "min_max"; empty if it is none."""
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    if not isinstance(call, ast.Call) or not call.args:
+        return ""
+    called = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    text = getattr(call.args[0], "value", "")
+    return text.rpartition(".")[2] if called == "check" and isinstance(text, str) else ""
+
+
+def _root(tree: ast.expr) -> str:
+    """The name that an expression such as ``a.b[0].c`` begins with."""
+    while isinstance(tree, ast.Attribute | ast.Subscript | ast.Starred):
+        tree = tree.value
+    return tree.id if isinstance(tree, ast.Name) else ""
+
+
+def _is_container(statement: ast.stmt) -> bool:
+    """Whether a list, a table or a set is made."""
+    value = getattr(statement, "value", None)
+    kinds = ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp
+    made = _root(value.func) if isinstance(value, ast.Call) else ""
+    return isinstance(value, kinds) or made in ("list", "dict", "set", "defaultdict", "OrderedDict")
+
+
 def _is_definition(statement: ast.stmt) -> bool:
     if _is_named(statement) or isinstance(statement, ast.Import | ast.ImportFrom):
         return True
     if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
         return statement.value is not None and not _calls(statement)
+    if isinstance(statement, ast.With):
+        return all(_is_definition(line) for line in statement.body)
     if isinstance(statement, ast.Try):
         bodies = [*statement.body, *statement.orelse, *statement.finalbody]
         bodies += [line for handler in statement.handlers for line in handler.body]
         return all(_is_definition(line) or isinstance(line, ast.Pass) for line in bodies)
     if isinstance(statement, ast.If):
-        inner = [*statement.body, *statement.orelse]
-        return not _calls(statement.test) and all(map(_is_definition, inner))
+        return all(map(_is_definition, [*statement.body, *statement.orelse]))
     return False
 
 
 def _calls(tree: ast.AST) -> bool:
     """Whether anything is called, other than inside of a lambda."""
-    if isinstance(tree, ast.Lambda):
-        return False
-    if isinstance(tree, ast.Call | ast.Await):
-        return True
-    return any(_calls(child) for child in ast.iter_child_nodes(tree))
-
-
-def _assigned(statement: ast.stmt) -> set[str]:
-    return {
-        node.id
-        for node in ast.walk(statement)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    }
+    left = [tree]
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.Call | ast.Await):
+            return True
+        if not isinstance(node, ast.Lambda):
+            left += ast.iter_child_nodes(node)
+    return False
 
 
 # ------------------------------------------------------------------------- in the sandbox
@@ -283,7 +756,12 @@ def _assigned(statement: ast.stmt) -> set[str]:
 
 def load_probe(path: Path) -> Any:
     """A file of probes as a module; it imports torch and numpy alone."""
-    spec = importlib.util.spec_from_file_location("probe", path)
+    return load_module("probe", path)
+
+
+def load_module(name: str, path: Path) -> Any:
+    """A file as a module."""
+    spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -318,33 +796,62 @@ def inputs(arrays: Any) -> dict[str, Any]:
     }
 
 
-def answer_question(job: dict, folder: Path, name: str, definitions: Definitions, probe: Any):
-    """In a process of its own: define what the notebook defines, and probe one function."""
-    see = Observer(job["seed"])
-    space = definitions.run()
-    answer = space.get(name)
-    if answer is None:
-        see.arrays["_missing"] = np.array(1)
-    elif any(_is_named(s) and s.name == name and is_stub(s) for _, s in definitions.blocks):
-        see.unanswered = True
-    else:
-        with np.load(folder / f"{name}.npz", allow_pickle=False) as file:
-            given = inputs(file)
-        try:
-            getattr(probe, name)(answer, given, see)
-        except (Exception, SystemExit) as error:
-            see._error("probe", error)
+def probe_notebook(
+    definitions: Definitions,
+    probe: Any,
+    name: str,
+    given: dict[str, Any],
+    seed: int,
+    seconds: float = 8.0,
+) -> Observer:
+    """Read an answer out of a notebook and probe it; the grader and ``check`` both do this.
+
+    Where there is no answer, an array ``_missing`` says why, or ``_unanswered`` is there.
+
+    Args:
+        definitions: of the notebook.
+        probe: a module of probes; its CLOSED lists what is closed for which answer.
+        name: of the question.
+        given: its inputs, as from :func:`inputs`.
+        seed: for random numbers in the answer's code.
+        seconds: that calls outside of functions may take.
+    """
+    see = Observer(seed)
+    # Closed before the notebook's imports take hold of it. That is a hint and no wall: a library
+    # has many doors, and who takes another one has at least understood what the question asks.
+    with see.without(*getattr(probe, "CLOSED", {}).get(name, ())):
+        stub = name in definitions.stubs
+        answer = None if stub else definitions.run(name, seconds=seconds).get(name)
+        if stub:
+            see.turns = True
+        elif answer is None:
+            see.arrays["_missing"] = np.array(definitions.why(name)[:MAX_TEXT])
+        else:
+            try:
+                getattr(probe, name)(answer, given, see)
+            except (Exception, SystemExit) as error:
+                see._error("probe", error)
     if see.unanswered:
         see.arrays["_unanswered"] = np.array(1)
     for key, value in list(see.arrays.items()):
-        if key.endswith(".error") and "NameError" in str(value):
-            lost = re.search(r"name '(\w+)' is not defined", str(value))
-            if lost and lost[1] in definitions.dropped:
-                text = (
-                    f"your code uses the notebook's variable {lost[1]!r}, which is made by a call "
-                    "outside of it; make it inside the function, or pass it in."
-                )
-                see.arrays[key] = np.array(text)
+        if key.endswith(".error"):
+            lost, package = lost_name(str(value)), re.search("No module named '(\\w+)", str(value))
+            if "NameError" in str(value) and lost:
+                why = definitions.why(lost)
+                own = why.startswith(("your code", repr(lost)))
+                text = why if own else f"your code uses {lost!r}: {why}"
+                see.arrays[key] = np.array(text[:MAX_TEXT])
+            elif "ModuleNotFoundError" in str(value) and package:
+                see.arrays[key] = np.array(without_package(package[1]))
+    return see
+
+
+def answer_question(job: dict, folder: Path, name: str, definitions: Definitions, probe: Any):
+    """In a process of its own: define what the notebook defines, and probe one function."""
+    with np.load(folder / f"{name}.npz", allow_pickle=False) as file:
+        given = inputs(file)
+    definitions.is_main = True
+    see = probe_notebook(definitions, probe, name, given, job["seed"], 0.5 * job["limit"])
     if definitions.notes:
         see.arrays["_notes"] = np.array(definitions.notes[:20])
     buffer = io.BytesIO()
@@ -370,57 +877,11 @@ def _limit(job: dict) -> None:
         resource.setrlimit(resource.RLIMIT_NPROC, (job["processes"], job["processes"]))
 
 
-def _kill_the_rest(job: dict, child: int) -> None:
-    """End whatever a question's process has left behind."""
-    for _ in range(100):
-        try:
-            if job["alone"] and os.readlink("/proc/self/ns/pid") != job["outside"]:
-                os.kill(-1, signal.SIGKILL)  # all but this process, in a world of our own
-            else:
-                os.killpg(child, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            break
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-
-
 def _send(out: int, name: str, status: str, data: bytes) -> None:
     head = json.dumps([name, status, len(data)]).encode()
     frame = MAGIC + struct.pack(">I", len(head)) + head + data
     while frame:
         frame = frame[os.write(out, frame) :]
-
-
-def _watch(job: dict, child: int, pipe: int) -> tuple[str, bytes]:
-    """Read what a question's process sends until it ends, or its time is up."""
-    import select
-
-    deadline, parts, size = time.monotonic() + job["wall"], [], 0
-    os.set_blocking(pipe, False)
-    # Processes that it leaves behind may hold the pipe open, so its end is watched as well.
-    watched = [pipe]
-    with contextlib.suppress(AttributeError, OSError):
-        watched.append(os.pidfd_open(child))
-    try:
-        while True:
-            left = deadline - time.monotonic()
-            ready = select.select(watched, [], [], max(0.0, left))[0] if left > 0 else []
-            if not ready:
-                return "time", b""
-            try:
-                part = os.read(pipe, 2**16)
-            except BlockingIOError:  # it has ended, and all that it sent is read
-                part = b""
-            size += len(part)
-            if size > job["output"]:
-                return "output", b""
-            if not part:
-                return "", b"".join(parts)
-            parts.append(part)
-    finally:
-        for extra in watched[1:]:
-            os.close(extra)
 
 
 def _ending(status: int) -> str:
@@ -436,10 +897,8 @@ def main(folder: Path) -> None:
     """Probe every question of a job, each in a process of its own; frames go to stdout."""
     out = os.dup(1)
     job = json.loads((folder / "job.json").read_text())
-    if job["uid"] and os.getuid() == 0:
-        os.setgroups([])
-        os.setresgid(job["uid"], job["uid"], job["uid"])
-        os.setresuid(job["uid"], job["uid"], job["uid"])
+    cage = load_module("cage", folder / "cage.py")
+    cage.settle(job)
     import torch
 
     torch.set_num_threads(1)
@@ -462,8 +921,12 @@ def main(folder: Path) -> None:
             os.close(out)
             os.setpgid(0, 0)
             try:
+                cage.enter(job)
+            except OSError:
+                os._exit(1)
+            try:
                 _limit(job)
-                definitions = Definitions(cells_of(text))
+                definitions = Definitions.of(text)
                 data = answer_question(job, folder, name, definitions, probe)
                 with os.fdopen(send, "wb") as stream:
                     stream.write(data)
@@ -477,16 +940,18 @@ def main(folder: Path) -> None:
         os.close(send)
         with contextlib.suppress(OSError):
             os.setpgid(child, child)
-        status, data = _watch(job, child, receive)
+        status, data = cage.watch(job, child, receive)
         os.close(receive)
         if status:
             with contextlib.suppress(OSError):
                 os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
         else:
-            ended = os.waitpid(child, 0)[1]
+            _, ended, usage = os.wait4(child, 0)
             status = "ok" if ended == 0 and data else _ending(ended)
-        _kill_the_rest(job, child)
+            if status == "killed" and usage.ru_utime + usage.ru_stime >= job["limit"]:
+                status = "time"
+        cage.kill_the_rest(job, child)
         _send(out, name, status, data if status == "ok" else b"")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import selectors
 import shutil
 import signal
@@ -19,17 +20,34 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import cgroup
+from .cage import filter_program
 from .parts import HERE, PACKAGE, Part
 from .runner import MAGIC
 
 FIRST_UID = 61000  # when run as root, each sandbox at work has a user of its own
 NOBODY = 65534
 START = 120.0  # seconds for a sandbox to start and import torch, on a busy machine
+GRACE = 2.0  # more seconds on the clock than on the processor
+LATE = 15.0  # even more, after which the runner itself is ended
 TMP_BYTES = 64 * 2**20
+SETTINGS = Path("/proc/sys")
+OPEN = "open"  # the folder of a Gradescope autograder that students' code may read
+UBUNTU = """Allow it to bubblewrap alone, with this profile:
+
+    sudo tee /etc/apparmor.d/bwrap <<'END'
+    abi <abi/4.0>,
+    include <tunables/global>
+    profile bwrap /usr/bin/bwrap flags=(unconfined) {
+      userns,
+    }
+    END
+    sudo apparmor_parser -r /etc/apparmor.d/bwrap
+"""
 ENVIRONMENT = {
     "HOME": "/tmp",
     "LANG": "C.UTF-8",
@@ -43,6 +61,9 @@ ENVIRONMENT = {
 }
 
 
+LATE_FRAME = "a late question"  # no frame of the runner's; no question has such a name
+
+
 class SandboxError(Exception):
     """The sandbox itself failed, which is no student's fault."""
 
@@ -52,7 +73,8 @@ class Limits:
     """What one question of one submission may use.
 
     Attributes:
-        seconds: of CPU time; three times as much may pass on the clock.
+        seconds: of CPU time, of all its processes together; two more may pass on the clock, where
+            it does not wait for a core.
         memory: in GB, for each process; all together may use one more.
         output: bytes that may be sent back.
         processes: how many there may be at a time.
@@ -91,8 +113,56 @@ def find(unsafe: bool = False) -> str:
     command = [*_bwrap(Path("/tmp")), "true"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise SandboxError(f"bubblewrap does not work here: {done.stderr.strip()}. {advice}")
+        trouble = f"bubblewrap does not work here: {done.stderr.strip()}."
+        raise SandboxError(f"{trouble} {_mend()}{advice}")
     return "bwrap"
+
+
+def _mend() -> str:
+    """What to do where a system forbids ordinary users what bubblewrap needs."""
+
+    def setting(name: str) -> str:
+        try:
+            return (SETTINGS / name).read_text().strip()
+        except OSError:
+            return ""
+
+    if os.getuid() == 0:
+        return "In a container, it needs the right to mount (CAP_SYS_ADMIN). "
+    if setting("kernel/apparmor_restrict_unprivileged_userns") == "1":
+        return f"Ubuntu forbids user namespaces to ordinary users. {UBUNTU}\nOr grade as root. "
+    if setting("kernel/unprivileged_userns_clone") == "0":
+        return (
+            "Allow it with: sudo sysctl -w kernel.unprivileged_userns_clone=1. Or grade as root. "
+        )
+    if setting("user/max_user_namespaces") == "0":
+        return "Allow it: sudo sysctl -w user.max_user_namespaces=1000. Or grade as root. "
+    return ""
+
+
+def missing(kind: str) -> list[str]:
+    """What the sandbox lacks on this machine, each with what that means."""
+    if kind == "none":
+        return ["there is no sandbox at all: students' code runs with all your rights."]
+    lacks = []
+    if not cgroup.find():
+        lacks.append(
+            "no control groups can be made here, so memory is looked at twice a second instead of "
+            "bounded by the kernel: a submission that takes it faster is stopped late, and if the "
+            "machine runs out of memory meanwhile, others are graded again. "
+            f"({cgroup.reason()})"
+        )
+    if not filter_program(platform.machine()):
+        lacks.append(
+            f"there is no filter of system calls for {platform.machine()}: memory of memfd and "
+            "System V is bounded by nothing, and a key of the kernel may outlive a submission."
+        )
+    if kind == "bwrap" and not _knows_size():
+        lacks.append(
+            "this bubblewrap is older than 0.7 and cannot bound the size of /tmp: submissions can "
+            "fill memory with files, and /dev/shm is closed to them."
+        )
+    return lacks
 
 
 def observe(
@@ -102,7 +172,8 @@ def observe(
     given: Mapping[str, bytes],
     seed: int,
     limits: Limits,
-    slot: int = 0,
+    slot: int | None = 0,
+    questions: Sequence[str] | None = None,
 ) -> dict[str, Sent]:
     """Probe every question of a submission.
 
@@ -113,20 +184,24 @@ def observe(
         given: each question's inputs as a packed npz.
         seed: for random numbers in students' code.
         limits: for each question.
-        slot: a number that no other sandbox at work has.
+        slot: a number that no other sandbox at work has; None for one that works alone.
+        questions: those that are probed; all of them by default.
 
     Raises:
         SandboxError: the sandbox did not start.
     """
     found: dict[str, Sent] = {}
-    todo = list(part.questions)
+    todo = list(part.questions if questions is None else questions)
     while todo:
+        ended = Sent("killed")
         for name, sent in _run_once(kind, part, notebook, given, todo, seed, limits, slot):
-            if name in todo:
+            if name == LATE_FRAME:
+                ended = sent
+            elif name in todo:
                 found.setdefault(name, sent)
         left = [name for name in todo if name not in found]
         if left:  # the runner itself was ended in the middle of this question
-            found[left[0]] = Sent("killed")
+            found[left[0]] = ended
         todo = left[1:]
     return found
 
@@ -139,37 +214,59 @@ def _run_once(
     questions: list[str],
     seed: int,
     limits: Limits,
-    slot: int,
+    slot: int | None,
 ) -> Iterator[tuple[str, Sent]]:
     root = hasattr(os, "getuid") and os.getuid() == 0
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     job = {
         "questions": questions,
         "seed": seed,
         "limit": limits.seconds,
-        "wall": 3 * limits.seconds,
+        "grace": GRACE,
+        "wall": _wall(limits),
         "memory": limits.memory,
         "output": limits.output,
         "processes": _process_limit(limits, root) if kind != "none" else 0,
-        "uid": FIRST_UID + slot if root and kind == "bwrap" else 0,
-        "alone": kind == "bwrap",
-        "outside": os.readlink("/proc/self/ns/pid") if kind == "bwrap" else "",
-        "library": str(PACKAGE),
+        "uid": _user(kind, slot) if root else 0,
+        "network": kind != "setpriv",
+        "core": None if slot is None or not cores else cores[slot % len(cores)],
+        "library": str(_library(kind)),
     }
     with tempfile.TemporaryDirectory(prefix="grade-") as name:
         folder = Path(name)
         files = {"notebook.ipynb": notebook, "job.json": json.dumps(job).encode()}
         files |= {"probe.py": part.probe.read_bytes()}
-        files |= {"runner.py": (HERE / "runner.py").read_bytes()}
+        files |= {name: (HERE / name).read_bytes() for name in ("runner.py", "cage.py")}
         files |= {f"{question}.npz": given[question] for question in questions}
         for file, data in files.items():
             (folder / file).write_bytes(data)
             (folder / file).chmod(0o644)
         folder.chmod(0o755)
-        data, errors = _run(_command(kind, folder), limits, len(questions))
+        with cgroup.made(limits, slot) as prefix:
+            data, errors, late = _run([*prefix, *_command(kind, folder)], limits, len(questions))
     frames = list(_frames(data))
     if not frames or frames[0][1].status != "ready":
         raise SandboxError(f"the sandbox did not start: {errors.strip()[-500:] or 'no message'}")
     yield from frames[1:]
+    if late:
+        yield LATE_FRAME, Sent("time")
+
+
+def _library(kind: str) -> Path:
+    """The library for students' code; where nothing hides the judges, a copy without them."""
+    copy = PACKAGE.parent / OPEN / PACKAGE.name
+    return copy if kind == "setpriv" and copy.is_dir() else PACKAGE
+
+
+def _wall(limits: Limits) -> float:
+    """The longest that a question may take on the clock, where it waits for a core."""
+    return 5 * limits.seconds + GRACE
+
+
+def _user(kind: str, slot: int | None) -> int:
+    """The user of a question's process, when we are root."""
+    users = {"bwrap": FIRST_UID + (slot or 0), "setpriv": FIRST_UID - 1, "none": 0}
+    return users[kind]
 
 
 def _process_limit(limits: Limits, root: bool) -> int:
@@ -198,9 +295,8 @@ def _command(kind: str, folder: Path) -> list[str]:
     run = [*python, str(folder / "runner.py"), str(folder)]
     if kind == "none":
         return [*clean, *run]
-    if kind == "setpriv":
-        other = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-        return [*other, "--no-new-privs", "--inh-caps=-all", *clean, *run]
+    if kind == "setpriv":  # the runner stays root; each question's process becomes another user
+        return ["setpriv", "--clear-groups", "--no-new-privs", "--inh-caps=-all", *clean, *run]
     raise ValueError(f"kind={kind!r} must be 'bwrap', 'setpriv' or 'none'.")
 
 
@@ -209,8 +305,10 @@ def _bwrap(folder: Path) -> list[str]:
     root = os.getuid() == 0
     command = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
     command += ["--unshare-cgroup-try", "--die-with-parent", "--new-session", "--clearenv"]
-    if root:  # the runner changes to a user without rights before it reads a submission
-        command += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    command += ["--as-pid-1"]
+    if root:  # each question's process changes to a user without rights; the runner may end it
+        command += ["--cap-drop", "ALL", "--cap-add", "CAP_KILL"]
+        command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
         command += ["--unshare-user", "--uid", str(NOBODY), "--gid", str(NOBODY)]
     for key, value in ENVIRONMENT.items():
@@ -224,8 +322,9 @@ def _bwrap(folder: Path) -> list[str]:
     command += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
     command += ["--ro-bind-try", "/etc/alternatives", "/etc/alternatives"]
     command += ["--proc", "/proc", "--dev", "/dev"]
-    command += ["--size", str(TMP_BYTES)] if _knows_size() else []
-    command += ["--tmpfs", "/tmp", "--chmod", "1777", "/tmp"]
+    for place in ("/tmp", "/dev/shm") if _knows_size() else ("/tmp",):
+        command += ["--size", str(TMP_BYTES)] if _knows_size() else []
+        command += ["--tmpfs", place, "--chmod", "1777", place]
     places = [Path(sys.prefix), Path(sys.base_prefix), PACKAGE, PACKAGE.parent / "data"]
     places = [path for path in dict.fromkeys(places) if path.is_dir()]
     places = [path for path in places if not path.is_relative_to("/usr")]
@@ -245,8 +344,11 @@ def _bwrap(folder: Path) -> list[str]:
 def _knows_size() -> bool:
     global _size
     if _size is None:
-        done = subprocess.run(["bwrap", "--help"], capture_output=True, text=True)
-        _size = "--size" in done.stdout + done.stderr
+        try:
+            done = subprocess.run(["bwrap", "--help"], capture_output=True, text=True)
+            _size = "--size" in done.stdout + done.stderr
+        except OSError:
+            _size = False
     return _size
 
 
@@ -256,10 +358,15 @@ _size: bool | None = None
 # ----------------------------------------------------------------------------- running
 
 
-def _run(command: list[str], limits: Limits, questions: int) -> tuple[bytes, str]:
-    """Run a command within its limits; what it wrote to stdout and to stderr."""
+def _run(command: list[str], limits: Limits, questions: int) -> tuple[bytes, str, bool]:
+    """Run a command within its limits.
+
+    Returns:
+        What it wrote to stdout and to stderr; and whether it was ended because a question was late.
+    """
     most = questions * (limits.output + 2**16)
-    deadline = time.monotonic() + START + questions * (3 * limits.seconds + 5)
+    deadline = time.monotonic() + START
+    late = False
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             command,
@@ -272,25 +379,41 @@ def _run(command: list[str], limits: Limits, questions: int) -> tuple[bytes, str
         room = (limits.memory + 1) * 2**30
         watchdog = threading.Thread(target=_watch_memory, args=(process, over, room), daemon=True)
         watchdog.start()
-        parts, size = [], 0
+        data, frames = bytearray(), _Counter()
         try:
             with selectors.DefaultSelector() as selector:
                 selector.register(process.stdout, selectors.EVENT_READ)
-                while size <= most:
+                while len(data) <= most:
                     left = deadline - time.monotonic()
                     if left <= 0 or not selector.select(left):
+                        late = True
                         break
                     part = os.read(process.stdout.fileno(), 2**16)
                     if not part:
                         break
-                    parts.append(part)
-                    size += len(part)
+                    data += part
+                    if frames.grew(data):  # each question has a time of its own
+                        deadline = time.monotonic() + _wall(limits) + LATE
         finally:
             over.set()
             _kill(process)
             watchdog.join()
         errors.seek(0)
-        return b"".join(parts), errors.read(4000).decode("utf-8", "replace")
+        return bytes(data), errors.read(4000).decode("utf-8", "replace"), late
+
+
+class _Counter:
+    """Counts whole frames while they come in."""
+
+    def __init__(self) -> None:
+        self.at = 0
+
+    def grew(self, data: bytearray) -> bool:
+        """Whether one more is whole now."""
+        before = self.at
+        for _, _, after in _framed(data, before):
+            self.at = after
+        return self.at > before
 
 
 def _kill(process: subprocess.Popen) -> None:
@@ -347,7 +470,12 @@ def _kilobytes(place: str, fields: tuple[str, ...]) -> int:
 
 def _frames(data: bytes) -> Iterator[tuple[str, Sent]]:
     """The frames in what was sent; whatever is no frame ends them."""
-    at = 0
+    for name, sent, _ in _framed(data, 0):
+        yield name, sent
+
+
+def _framed(data: bytes | bytearray, at: int) -> Iterator[tuple[str, Sent, int]]:
+    """Each frame from a place on, with the place of the next."""
     while data[at : at + 4] == MAGIC and at + 8 <= len(data):
         (length,) = struct.unpack(">I", data[at + 4 : at + 8])
         if length > 1000:
@@ -361,5 +489,5 @@ def _frames(data: bytes) -> Iterator[tuple[str, Sent]]:
             return
         if size < 0 or start + size > len(data):
             return
-        yield name, Sent(status[:100], data[start : start + size])
         at = start + size
+        yield name, Sent(status[:100], bytes(data[start:at])), at

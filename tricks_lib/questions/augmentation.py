@@ -45,6 +45,9 @@ def flip_some(answer: Callable[[Tensor, float], Tensor]) -> str | None:
         return "with p=0.5 some image is neither itself nor its mirror image."
     if same.all() or mirrored.all():
         return "with p=0.5 all images of the batch share one fate; give each its own coin."
+    again = (answer(x.clone(), 0.5) == x).flatten(1).all(1)
+    if torch.equal(again, same):
+        return "two calls mirror the very same images; each call needs new coins."
     many = _images(2000, 2)
     share = (answer(many.clone(), 0.2) == many.flip(-1)).flatten(1).all(1).double().mean().item()
     if abs(share - 0.2) > 0.06:  # more than six standard deviations from what p says

@@ -2,8 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import nn
+
+from .. import clinic
+from . import unpacked
+
+
+def __getattr__(name: str) -> Callable[[object], str | None]:
+    """``patient_1``, ``patient_2``, ...: each patient of the clinic is a question."""
+    kind, _, number = name.partition("_")
+    if kind == "patient" and number.isdigit() and int(number) in clinic.PATIENTS:
+        return partial(diagnosis, int(number))
+    raise AttributeError(name)
+
+
+def diagnosis(number: int, answer) -> str | None:
+    """``answer`` is what the patient of this number has, as ``clinic.DIAGNOSES`` calls it."""
+    if not isinstance(answer, str):
+        return "give the diagnosis as text, such as 'no eval'."
+    said, truth = answer.strip().lower(), clinic.PATIENTS[number]
+    if said not in clinic.DIAGNOSES:
+        return f"{answer!r} is not on the list; print tl.clinic.DIAGNOSES, and choose."
+    if said == truth:
+        return None
+    signs = ((test, *(clinic.finding(test, who).sign for who in (said, truth))) for test in TESTS)
+    telling = next(test for test, expected, found in signs if expected != found)
+    return f"no; {telling}() gives something else than it would with this fault. Order it."
+
+
+TESTS = tuple(clinic.TESTS)
 
 
 def untrained(answer) -> str | None:
@@ -48,9 +79,7 @@ def leaked(answer) -> str | None:
     x_test[count + 1] = x_train[20] + 1e-3  # near, not equal
     x_test[count + 2, :, :2] = x_train[21, :, :2]  # the upper half alone
     x_train, x_test = x_train[torch.randperm(30)], x_test[torch.randperm(20)]
-    found = answer(x_train, x_test)
-    if isinstance(found, torch.Tensor) and found.numel() == 1:
-        found = found.item()
+    found = unpacked(answer(x_train, x_test))
     if isinstance(found, bool) or not isinstance(found, int | float):
         return f"give back one number, not a {type(found).__name__}."
     near = {

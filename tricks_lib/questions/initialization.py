@@ -6,6 +6,8 @@ import math
 
 import torch
 
+from . import unpacked
+
 
 def leaky(answer) -> str | None:
     """``answer(fan_out, fan_in, slope)`` draws weights (fan_out, fan_in) for a leaky ReLU."""
@@ -54,9 +56,7 @@ def gain(answer) -> str | None:
         return slope * z + shift
 
     for activation in (shifted, torch.relu, torch.tanh):
-        found = answer(activation)
-        if isinstance(found, torch.Tensor) and found.numel() == 1:
-            found = found.item()
+        found = unpacked(answer(activation))
         if isinstance(found, bool) or not isinstance(found, int | float):
             return f"give back one number, not a {type(found).__name__}."
         problem = _judge_gain(found, *_moments(activation))

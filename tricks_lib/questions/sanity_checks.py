@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from . import unpacked
+
 
 def constant(answer) -> str | None:
     """``answer(y_train, y_test)`` is the test accuracy of the best constant guess."""
@@ -12,9 +14,7 @@ def constant(answer) -> str | None:
     twos = int(torch.randint(11, 19, ()))
     y_test = torch.tensor([1] * 50 + [2] * twos + [0] * 30)
     y_train, y_test = (y[torch.randperm(len(y))] for y in (y_train, y_test))
-    found = answer(y_train, y_test)
-    if isinstance(found, torch.Tensor) and found.numel() == 1:
-        found = found.item()
+    found = unpacked(answer(y_train, y_test))
     if isinstance(found, bool) or not isinstance(found, int | float):
         return f"give back one number, not a {type(found).__name__}."
     share = twos / len(y_test)

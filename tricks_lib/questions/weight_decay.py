@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
@@ -40,35 +42,25 @@ def soft_threshold(answer) -> str | None:
     return "this is not the soft-threshold step; draw its output against w by hand first."
 
 
-def smooth_targets(answer) -> str | None:
-    """``answer(y, num_classes, smoothing)`` gives smoothed targets (batch, num_classes).
+def half_life(answer) -> str | None:
+    """``answer(lr, decay)`` gives the number of steps after which decay has halved a weight.
 
-    y is int64 (batch,), num_classes an int, smoothing a float between 0 and 1.
+    lr and decay are positive floats with lr * decay below 1; the number need not be whole.
     """
-    batch, num_classes = 7, 5
-    smoothing = float(torch.empty(1).uniform_(0.1, 0.4))
-    y = torch.randint(num_classes, (batch,))
-    found = torch.as_tensor(answer(y.clone(), num_classes, smoothing), dtype=torch.float32)
-    if found.shape != (batch, num_classes):
-        return (
-            f"give back a row for each example and a column for each class, shape "
-            f"{(batch, num_classes)}; yours has {tuple(found.shape)}."
-        )
-    hard = nn.functional.one_hot(y, num_classes).float()
-    logits = 3 * torch.randn(batch, num_classes)
-    wanted = nn.CrossEntropyLoss(label_smoothing=smoothing)(logits, y)
-    right = (1 - smoothing) * hard + smoothing / num_classes
-    near = torch.allclose
-    if near(found, right, **_TOLERANCE):
-        loss = nn.functional.cross_entropy(logits, found)
-        return None if near(loss, wanted, rtol=1e-4, atol=1e-5) else "the loss is not PyTorch's."
-    if near(found, hard, **_TOLERANCE):
-        return "these are the hard targets still; smoothing has not entered."
-    others = (1 - smoothing) * hard + smoothing / (num_classes - 1) * (1 - hard)
-    if near(found, others, **_TOLERANCE):
-        return "you share among the other classes alone; PyTorch's right class gets its part too."
-    if near(found, smoothing * hard + (1 - smoothing) / num_classes, **_TOLERANCE):
-        return "the two shares have changed places: smoothing is the part that is spread."
-    if not near(found.sum(1), torch.ones(batch), **_TOLERANCE):
-        return "a row of targets is a distribution; what must each row sum to?"
-    return "each row sums to one, but the shares are not those of nn.CrossEntropyLoss."
+    for _ in range(3):
+        lr, decay = (float(torch.empty(1).uniform_(0.3, 0.8)) for _ in range(2))
+        share = lr * decay  # what a step takes: so large that ln 2 / share is not near
+        found = float(answer(lr, decay))
+        right = math.log(0.5) / math.log1p(-share)
+        if math.isclose(found, right, rel_tol=1e-3) or found == math.ceil(right):
+            continue
+        if math.isclose(found, math.log(2) / share, rel_tol=1e-3):
+            return "that is right for a small share; here a step takes much: what is left after n?"
+        if math.isclose(found, 0.5 / share, rel_tol=1e-3):
+            return "each step takes its share of what is left, not of the weight at the start."
+        if math.isclose(found, math.log(0.5) / math.log1p(-min(decay, 0.999)), rel_tol=1e-3):
+            return "how does the learning rate enter a step of decay?"
+        if math.isclose(-found, right, rel_tol=1e-3):
+            return "a number of steps is positive; look at the sign of your logarithms."
+        return "multiply a weight by (1 - lr * decay) that often: it is not half of it."
+    return None

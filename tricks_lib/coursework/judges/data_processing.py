@@ -6,6 +6,7 @@ It never runs a student's code. Sentences name what is wrong with an answer, not
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -18,16 +19,27 @@ from . import studies
 
 
 def _shift_given(rng: np.random.Generator) -> Given:
-    n, height, width = 3, 6, 8
-    sign = rng.choice([-1, 1], size=2)
+    height, width = (int(n) for n in rng.integers(5, 9, 2))
+
+    def signs() -> np.ndarray:
+        return rng.choice([-1, 1], 2)
+
+    near = [rng.choice([1, 2, 3], 2, replace=False) * signs() for _ in range(rng.integers(3, 6))]
+    # As far as the images are high or wide, or further, and hardly to the other side.
+    far = [(int(rng.integers(0, 3)), height + int(rng.integers(0, 3))) * signs()]
+    if rng.random() < 0.5:
+        far += [(width + int(rng.integers(0, 3)), int(rng.integers(0, 3))) * signs()]
     return {
-        "x": rng.uniform(0.1, 1.0, (n, 2, height, width)).astype(np.float32),
-        "near_right": np.array(2 * sign[0]),
-        "near_down": np.array(1 * sign[1]),
-        # Further than the images are high, and not at all to the side.
-        "far_right": np.array(0),
-        "far_down": np.array((height + int(rng.integers(0, 3))) * -sign[1]),
+        "x": rng.uniform(0.1, 1.0, (3, 2, height, width)).astype(np.float32),
+        "steps": rng.permutation(np.array([*near, *far])),
     }
+
+
+def _shift_cases(given: Given, far: bool) -> list[tuple[str, int, int]]:
+    """The calls, with their steps, that leave something of the images, or that leave nothing."""
+    height, width = given["x"].shape[-2:]
+    steps = [(f"case_{n}", int(right), int(down)) for n, (right, down) in enumerate(given["steps"])]
+    return [case for case in steps if (abs(case[1]) >= width or abs(case[2]) >= height) == far]
 
 
 def _shifted(x: np.ndarray, right: int, down: int) -> np.ndarray:
@@ -42,56 +54,60 @@ def _shifted(x: np.ndarray, right: int, down: int) -> np.ndarray:
 
 
 def _shift_moves(given: Given, seen: Seen) -> str | None:
-    x, right, down = given["x"], int(given["near_right"]), int(given["near_down"])
-    found = seen.tensor("near", x.shape)
-    if near(found, _shifted(x, right, down)):
-        return None
-    if near(found, np.roll(x, (down, right), (-2, -1))):
-        return "what leaves the image at one side comes in again at the other."
-    if near(found, _shifted(x, -right, -down)):
-        return "the images move the wrong way."
-    if near(found, _shifted(x, down, right)):
-        return "the two directions have changed places; which axis holds the columns?"
-    if near(found, x):
-        return "the images stay where they are."
-    inside = _shifted(np.ones_like(x), right, down) > 0
-    if near(found[torch.from_numpy(inside)], _shifted(x, right, down)[inside]):
-        return "the pixels that come in from outside must be zero."
-    return "the pixels are not where they should be."
+    x = given["x"]
+    for call, right, down in _shift_cases(given, far=False):
+        found = seen.tensor(call, x.shape)
+        if near(found, _shifted(x, right, down)):
+            continue
+        if near(found, np.roll(x, (down, right), (-2, -1))):
+            return "what leaves the image at one side comes in again at the other."
+        if near(found, _shifted(x, -right, -down)):
+            return "the images move the wrong way."
+        if near(found, _shifted(x, down, right)):
+            return "the two directions have changed places; which axis holds the columns?"
+        if near(found, x):
+            return "the images stay where they are."
+        inside = _shifted(np.ones_like(x), right, down) > 0
+        if near(found[torch.from_numpy(inside)], _shifted(x, right, down)[inside]):
+            return "the pixels that come in from outside must be zero."
+        return "the pixels are not where they should be."
+    return None
 
 
 def _shift_far(given: Given, seen: Seen) -> str | None:
     x = given["x"]
-    found = seen.tensor("far", x.shape)
-    if near(found, _shifted(x, int(given["far_right"]), int(given["far_down"]))):
-        return None
-    return "a shift by more than the height of the images goes wrong."
+    for call, right, down in _shift_cases(given, far=True):
+        if not near(seen.tensor(call, x.shape), _shifted(x, right, down)):
+            return "a shift by more than the height or the width of the images goes wrong."
+    return None
 
 
 def _shift_keeps(given: Given, seen: Seen) -> str | None:
-    return unchanged(seen, "near", given["x"])
+    problems = (unchanged(seen, f"case_{n}", given["x"]) for n in range(len(given["steps"])))
+    return next(filter(None, problems), None)
 
 
 # ---------------------------------------------------------------------------- random_flip
 
 
 def _flip_given(rng: np.random.Generator) -> Given:
-    n, classes = 600, 6
+    n, classes = int(rng.integers(550, 700)), int(rng.integers(5, 8))
     return {
         "x": rng.uniform(0, 1, (n, 1, 3, 4)).astype(np.float32),
         "y": rng.integers(0, classes, n),
-        "safe": np.sort(rng.choice(classes, 3, replace=False)),
+        "safe": np.sort(rng.choice(classes, int(rng.integers(2, 4)), replace=False)),
+        "calls": np.array(int(rng.integers(2, 5))),
     }
 
 
-def _flips(given: Given, seen: Seen) -> tuple[np.ndarray, np.ndarray]:
-    """Which images were mirrored, and which should be left alone.
+def _flips(given: Given, seen: Seen, call: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which images a call mirrored, and which should be left alone.
 
     Raises:
         Wrong: an image is neither as it was nor mirrored.
     """
     x = given["x"]
-    found = seen.tensor("flipped", x.shape).numpy()
+    found = seen.tensor(f"call_{call}", x.shape).numpy()
     axes = (1, 2, 3)
     mirrored = np.isclose(found, x[..., ::-1], atol=1e-6).all(axes)
     same = np.isclose(found, x, atol=1e-6).all(axes)
@@ -103,8 +119,19 @@ def _flips(given: Given, seen: Seen) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _flip_coins(given: Given, seen: Seen) -> str | None:
-    mirrored, _ = _flips(given, seen)
-    coins = mirrored[np.isin(given["y"], given["safe"])]
+    may = np.isin(given["y"], given["safe"])
+    calls = [_flips(given, seen, call)[0] for call in range(int(given["calls"]))]
+    for mirrored in calls:
+        if problem := _coins(mirrored[may], [mirrored[given["y"] == k] for k in given["safe"]]):
+            return problem
+    for one, two in pairwise(calls):
+        if abs((one[may] == two[may]).mean() - 0.5) > 2.5 / np.sqrt(may.sum()):
+            return "two calls mirror the same images; each call needs coins of its own."
+    return None
+
+
+def _coins(coins: np.ndarray, by_class: list[np.ndarray]) -> str | None:
+    """What is wrong with the coins of one call, in all and in each class."""
     if not coins.any():
         return "no image was mirrored."
     if coins.all():
@@ -112,33 +139,33 @@ def _flip_coins(given: Given, seen: Seen) -> str | None:
     # Five standard errors: a fair coin fails once in two million times.
     if abs(coins.mean() - 0.5) > 2.5 / np.sqrt(len(coins)):
         return "about half of the images that may be mirrored should be."
-    if len(coins) > 20 and np.abs(np.diff(coins.astype(int))).mean() < 0.25:
+    if np.abs(np.diff(coins.astype(int))).mean() < 0.25:
         return "neighbours share a coin; each image needs its own."
-    for label in given["safe"]:
-        coins = mirrored[given["y"] == label]
-        if abs(coins.mean() - 0.5) > 2.5 / np.sqrt(len(coins)):
-            return "images of a class share a coin; each image needs its own."
+    if any(abs(some.mean() - 0.5) > 2.5 / np.sqrt(len(some)) for some in by_class):
+        return "images of a class share a coin; each image needs its own."
     return None
 
 
 def _flip_labels(given: Given, seen: Seen) -> str | None:
-    mirrored, unsafe = _flips(given, seen)
-    if mirrored[unsafe].any():
-        return "images were mirrored whose label does not survive it."
+    for call in range(int(given["calls"])):
+        mirrored, unsafe = _flips(given, seen, call)
+        if mirrored[unsafe].any():
+            return "images were mirrored whose label does not survive it."
     return None
 
 
 def _flip_keeps(given: Given, seen: Seen) -> str | None:
-    return unchanged(seen, "flipped", given["x"], given["y"])
+    return unchanged(seen, "call_0", given["x"], given["y"])
 
 
 # -------------------------------------------------------------------------------- min_max
 
 
 def _min_max_given(rng: np.random.Generator) -> Given:
-    scale, start = rng.uniform(5, 50, 4), rng.uniform(-30, 30, 4)
-    train = (rng.uniform(0, 1, (20, 4)) * scale + start).astype(np.float32)
-    test = (rng.uniform(0.2, 0.8, (8, 4)) * scale + start).astype(np.float32)
+    rows, columns = int(rng.integers(15, 25)), int(rng.integers(3, 7))
+    scale, start = rng.uniform(5, 50, columns), rng.uniform(-30, 30, columns)
+    train = (rng.uniform(0, 1, (rows, columns)) * scale + start).astype(np.float32)
+    test = (rng.uniform(0.2, 0.8, (8, columns)) * scale + start).astype(np.float32)
     low, high = train.min(0), train.max(0)
     test[0, 0], test[1, 1] = high[0] + 0.5 * scale[0], low[1] - 0.5 * scale[1]
     return {"train": train, "test": test}
@@ -194,12 +221,14 @@ def _channels_given(rng: np.random.Generator) -> Given:
     train, test = images(30).astype(np.float32), (images(9) + 2 * scale).astype(np.float32)
     constant_train, constant_test = train.copy(), test.copy()
     # A power of two, so that its mean is exact whatever the order of the sum.
-    constant_train[:, 1] = constant_test[:, 1] = rng.choice([0.25, 0.5, 2.0])
+    constant = int(rng.integers(0, 3))
+    constant_train[:, constant] = constant_test[:, constant] = rng.choice([0.25, 0.5, 2.0])
     return {
         "train": train,
         "test": test,
         "constant_train": constant_train,
         "constant_test": constant_test,
+        "order": rng.permutation(2),
     }
 
 
@@ -251,13 +280,13 @@ def _channels_constant(given: Given, seen: Seen) -> str | None:
 
 
 def _two_steps_given(rng: np.random.Generator) -> Given:
-    n, units = 6, 4
+    n, units = int(rng.integers(5, 9)), int(rng.integers(3, 6))
     x = rng.normal(0, 1, (n, units)) * rng.uniform(0.3, 2, units) + rng.uniform(-3, 3, units)
     return {
         "x": x.astype(np.float32),
         "gamma": rng.uniform(0.5, 2, units).astype(np.float32),
         "beta": (rng.uniform(0.5, 2, units) * rng.choice([-1, 1], units)).astype(np.float32),
-        "eps": np.array(0.1),
+        "eps": np.array(rng.uniform(0.05, 0.2)),
         "weights": rng.normal(0, 1, (n, units)).astype(np.float32),
     }
 
@@ -315,9 +344,9 @@ def _two_steps_gradient(given: Given, seen: Seen) -> str | None:
 
 
 def _cumulative_given(rng: np.random.Generator) -> Given:
-    units = int(rng.integers(3, 6))
-    scale = rng.uniform(0.5, 3, (4, 1, units))
-    batches = rng.normal(0, 1, (4, 5, units)) * scale + rng.uniform(-4, 4, (4, 1, units))
+    n, units = int(rng.integers(3, 7)), int(rng.integers(3, 6))
+    scale = rng.uniform(0.5, 3, (n, 1, units))
+    batches = rng.normal(0, 1, (n, 5, units)) * scale + rng.uniform(-4, 4, (n, 1, units))
     return {
         "batches": batches.astype(np.float32),
         "test": rng.normal(1, 2, (7, units)).astype(np.float32),
@@ -435,9 +464,6 @@ def _said(seen: Seen, number: int) -> str:
 # ---------------------------------------------------------------------- train_and_validate
 
 
-EPOCHS = 2
-
-
 def _loop_given(rng: np.random.Generator) -> Given:
     def table(n: int) -> np.ndarray:
         return rng.normal(0, 1, (n, 4)).astype(np.float32)
@@ -450,13 +476,14 @@ def _loop_given(rng: np.random.Generator) -> Given:
         "first": rng.normal(0, 0.7, (6, 4)).astype(np.float32),
         "last": rng.normal(0, 0.7, (3, 6)).astype(np.float32),
         "nudge": (rng.choice([-1, 1], 4) * rng.uniform(1.5, 2.5, 4)).astype(np.float32),
-        "num_epochs": np.array(EPOCHS),
-        "batch_size": np.array(8),
-        "lr": np.array(0.2),
+        "num_epochs": np.array(int(rng.integers(2, 4))),
+        "batch_size": np.array(int(rng.choice([6, 8]))),
+        "lr": np.array(rng.uniform(0.15, 0.25)),
+        "order": rng.permutation(2),
     }
 
 
-def _loop(given: Given, bug: str = "", epochs: int = EPOCHS) -> tuple[nn.Module, list[float]]:
+def _loop(given: Given, bug: str = "", epochs: int | None = None) -> tuple[nn.Module, list[float]]:
     """The loop that is asked for, or one with a bug: its model and its curve."""
     model = nn.Sequential(nn.Linear(4, 6, bias=False), nn.BatchNorm1d(6), nn.Linear(6, 3))
     tensors = {key: torch.from_numpy(value) for key, value in given.items() if value.ndim}
@@ -466,7 +493,7 @@ def _loop(given: Given, bug: str = "", epochs: int = EPOCHS) -> tuple[nn.Module,
         model[2].bias.zero_()
     optimizer = torch.optim.SGD(model.parameters(), lr=float(given["lr"]))
     curve, size = [], int(given["batch_size"])
-    for _ in range(epochs):
+    for _ in range(epochs or int(given["num_epochs"])):
         if bug != "mode" or not curve:
             model.train()
         pairs = zip(tensors["x_train"].split(size), tensors["y_train"].split(size), strict=True)
@@ -507,7 +534,7 @@ def _loop_epochs(given: Given, seen: Seen) -> str | None:
 def _loop_validates(given: Given, seen: Seen) -> str | None:
     if "curve" not in seen or "first" not in seen:
         return "give back the list of accuracies, one number an epoch."
-    seen.tensor("curve", (EPOCHS,), "the list of accuracies")
+    seen.tensor("curve", (int(given["num_epochs"]),), "the list of accuracies")
     found = seen.tensor("first", (1,), "the list of accuracies of one epoch")
     if seen.tensor("one_augmented", ()).item() > len(given["x_train"]):
         return "the validation accuracy is not that of the images as they are."

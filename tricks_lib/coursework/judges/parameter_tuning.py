@@ -39,10 +39,11 @@ def _parts(seen: Seen, call: str, count: int, what: str) -> list[str]:
 
 
 def _momentum_given(rng: np.random.Generator) -> Given:
+    shape = rng.integers(2, 6, 2)
     return {
-        "w": _normal(rng, 3, 4),
-        "grad": _normal(rng, 3, 4),
-        "velocity": _normal(rng, 3, 4),
+        "w": _normal(rng, *shape),
+        "grad": _normal(rng, *shape),
+        "velocity": _normal(rng, *shape),
         "lr": np.array(rng.uniform(0.2, 0.4)),
         "momentum": np.array(rng.uniform(0.7, 0.9)),
     }
@@ -87,8 +88,10 @@ def _momentum_keeps(given: Given, seen: Seen) -> str | None:
 
 def _he_given(rng: np.random.Generator) -> Given:
     # Such that the variances by other rules are all apart from each other.
-    conv = [int(rng.integers(40, 45)), int(rng.integers(8, 10)), 3, 7]
-    return {"conv": np.array(conv), "linear": np.array([int(rng.integers(60, 70)), 120])}
+    channels = int(rng.integers(6, 15))
+    conv = [int(channels * rng.uniform(4, 6)), channels, 3, 7]
+    linear = [int(rng.integers(50, 80)), int(rng.integers(100, 140))]
+    return {"conv": np.array(conv), "linear": np.array(linear), "order": rng.permutation(4)}
 
 
 def _filled(given: Given, seen: Seen, call: str, found: Array | None = None) -> Tensor:
@@ -100,7 +103,7 @@ def _filled(given: Given, seen: Seen, call: str, found: Array | None = None) -> 
     if error := seen.text(f"{call}.error"):
         raise Wrong(error)
     found = seen.argument(call, 0) if found is None else found
-    shape = tuple(given["conv" if call == "parameter" else call].tolist())
+    shape = tuple(given["linear" if call == "linear" else "conv"].tolist())
     if found is None or found.dtype.kind not in "biuf" or found.shape != shape:
         raise Wrong("your code stopped before this could be seen.")
     if not np.isfinite(found).all():
@@ -148,7 +151,10 @@ def _he_problem(weight: Tensor) -> str | None:
 
 
 def _he_conv(given: Given, seen: Seen) -> str | None:
-    return _he_problem(_filled(given, seen, "conv"))
+    weight = _filled(given, seen, "conv")
+    if torch.equal(weight, _filled(given, seen, "again")):
+        return "two calls fill in the very same numbers; each should draw anew."
+    return _he_problem(weight)
 
 
 def _he_linear(given: Given, seen: Seen) -> str | None:
@@ -174,6 +180,7 @@ def _warmup_given(rng: np.random.Generator) -> Given:
         "warmup": np.array(int(rng.integers(4, 8))),
         "lr": np.array(lr),
         "min_lr": np.array(lr * rng.uniform(0.2, 0.3)),
+        "order": rng.permutation(4),
     }
 
 
@@ -243,16 +250,18 @@ def _warmup_late(given: Given, seen: Seen) -> str | None:
 
 
 def _adam_given(rng: np.random.Generator) -> Given:
+    shape = rng.integers(3, 6, 2)
     return {
-        "w": _normal(rng, 3, 4),
-        "grad": _normal(rng, 3, 4),
-        "m": _normal(rng, 3, 4),
-        "s": rng.uniform(0.2, 1.0, (3, 4)).astype(np.float32),
+        "w": _normal(rng, *shape),
+        "grad": _normal(rng, *shape),
+        "m": _normal(rng, *shape),
+        "s": rng.uniform(0.2, 1.0, shape).astype(np.float32),
         "t": np.array(int(rng.integers(3, 6))),
         "lr": np.array(rng.uniform(0.3, 0.5)),
         "betas": np.array([rng.uniform(0.65, 0.75), rng.uniform(0.85, 0.9)]),
         "fine_eps": np.array(1e-8),
-        "coarse_eps": np.array(0.5),
+        "coarse_eps": np.array(rng.uniform(0.4, 0.6)),
+        "order": rng.permutation(2),
     }
 
 
@@ -347,16 +356,27 @@ def _layers() -> nn.Sequential:
 
 
 def _freeze_given(rng: np.random.Generator) -> Given:
+    given = _freeze_inputs(rng)
+    return given | {"order": rng.permutation(len(given["plain_k"]) + 2)}
+
+
+def _freeze_inputs(rng: np.random.Generator) -> Given:
     count = sum(p.numel() for p in _layers().parameters())
     return {
         "weights": _normal(rng, count, scale=0.6),
         "x": _normal(rng, 7, 4),
         "y": rng.integers(0, 3, 7),
         "lr": np.array(rng.uniform(0.5, 1.0)),
-        "plain_k": np.array(3),
-        "before_k": np.array(1),
+        # Three, where counting parameters or modules goes wrong, and other numbers of layers.
+        "plain_k": rng.permutation([3, *rng.choice([1, 2, 4], int(rng.integers(1, 4)), False)]),
+        "before_k": np.array(int(rng.integers(1, 3))),
         "none_k": np.array(0),
     }
+
+
+def _freeze_cases(given: Given) -> list[tuple[str, int]]:
+    """The calls with some layers to freeze, and how many."""
+    return [(f"plain_{number}", int(k)) for number, k in enumerate(given["plain_k"])]
 
 
 def _freeze_moves(given: Given, seen: Seen, case: str) -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -379,8 +399,12 @@ def _freeze_moves(given: Given, seen: Seen, case: str) -> list[tuple[Tensor, Ten
     return list(zip(*(v.split(sizes) for v in (before, after, wanted)), strict=True))
 
 
-def _freeze_step(given: Given, seen: Seen, case: str = "plain") -> str | None:
-    k = int(given[f"{case}_k"])
+def _freeze_step(given: Given, seen: Seen) -> str | None:
+    problems = (_freeze_problem(given, seen, case, k) for case, k in _freeze_cases(given))
+    return next(filter(None, problems), None)
+
+
+def _freeze_problem(given: Given, seen: Seen, case: str, k: int) -> str | None:
     moves = _freeze_moves(given, seen, case)
     early = [move for move, layer in zip(moves, LAYERS, strict=True) if layer < k]
     late = [move for move, layer in zip(moves, LAYERS, strict=True) if layer >= k]
@@ -398,18 +422,19 @@ def _freeze_step(given: Given, seen: Seen, case: str = "plain") -> str | None:
 
 
 def _freeze_none(given: Given, seen: Seen) -> str | None:
-    problem = _freeze_step(given, seen, "none")
+    problem = _freeze_problem(given, seen, "none", 0)
     return problem and f"with k = 0: {problem}"
 
 
 def _freeze_only(given: Given, seen: Seen) -> str | None:
-    late = int(given["plain_k"]) <= LAYERS
-    held = seen.tensor("plain_held", late.shape).numpy() > 0
-    if (held & ~late).any():
-        return "the optimizer was given frozen parameters as well."
-    open_ = seen.tensor("plain_open", late.shape).numpy() > 0
-    if (open_ & ~late).any():
-        return "gradients are still computed for the first layers, and thrown away."
+    for case, k in _freeze_cases(given):
+        late = k <= LAYERS
+        held = seen.tensor(f"{case}_held", late.shape).numpy() > 0
+        if (held & ~late).any():
+            return "the optimizer was given frozen parameters as well."
+        open_ = seen.tensor(f"{case}_open", late.shape).numpy() > 0
+        if (open_ & ~late).any():
+            return "gradients are still computed for the first layers, and thrown away."
     return None
 
 
@@ -424,38 +449,55 @@ def _freeze_before(given: Given, seen: Seen) -> str | None:
 
 # -------------------------------------------------------------------------- random_search
 
-TRIALS = 300
-
 
 def _search_given(rng: np.random.Generator) -> Given:
-    val, test = rng.uniform(0.5, 0.9, (2, 3 * TRIALS))
-    # The best trial on validation data is one of many on test data, and the other way round.
-    best, lucky = rng.choice(TRIALS - 20, 2, replace=False) + 10
-    val[best], test[best], val[lucky], test[lucky] = 0.95, 0.7, 0.6, 0.99
-    worst = rng.choice(np.setdiff1d(np.arange(10, TRIALS - 10), [best, lucky]))
-    val[worst] = 0.1
+    searches = int(rng.integers(2, 4))
+    trials, again = rng.integers(200, 301, searches), rng.integers(3, 7, searches)
+    low = 10.0 ** rng.uniform(-6, -2, searches)
+    val, test = rng.uniform(0.5, 0.9, (2, searches, 3 * 310))
+    for row, count in enumerate(trials):
+        # The best trial on validation data is one of many on test data, and the other way round.
+        best, lucky, worst = rng.choice(count - 30, 3, replace=False) + 10
+        val[row, best], test[row, best], val[row, lucky], test[row, lucky] = 0.95, 0.8, 0.6, 0.99
+        val[row, worst] = 0.1
+        # Trained again, it is not as good.
+        test[row, count - 1 : count + again[row]] = rng.uniform(0.6, 0.7, again[row] + 1)
     return {
         "val": val,
         "test": test,
-        "low": np.array(10.0 ** rng.uniform(-5, -4)),
-        "high": np.array(10.0 ** rng.uniform(-1, 0)),
-        "num_trials": np.array(TRIALS),
+        "low": low,
+        "high": low * 10.0 ** rng.uniform(2.5, 4.5, searches),
+        "num_trials": trials,
+        "num_again": again,
     }
 
 
-def _rates(seen: Seen) -> Array:
-    if error := seen.text("result.error"):
+def _rates(given: Given, seen: Seen, number: int) -> tuple[Array, int]:
+    """The rates of all trainings of a search, and how many of them were its trials.
+
+    Raises:
+        Wrong: the search raised, or evaluated nothing.
+    """
+    if error := seen.text(f"result_{number}.error"):
         raise Wrong(error)
-    found = seen.array("rates")
+    found = seen.array(f"rates_{number}")
     if found.dtype.kind not in "biuf" or found.ndim != 1 or not np.isfinite(found).all():
         raise Wrong("your code stopped before this could be seen.")
     if len(found) == 0:
         raise Wrong("evaluate was never called.")
-    return found.astype(np.float64)
+    again = int(given["num_again"][number])
+    return found.astype(np.float64), max(1, len(found) - again)
 
 
 def _search_draws(given: Given, seen: Seen) -> str | None:
-    rates, low, high = _rates(seen), float(given["low"]), float(given["high"])
+    for number, (low, high) in enumerate(zip(given["low"], given["high"], strict=True)):
+        rates, trials = _rates(given, seen, number)
+        if problem := _draws_problem(rates[:trials], low, high):
+            return problem
+    return None
+
+
+def _draws_problem(rates: Array, low: float, high: float) -> str | None:
     if (rates < low * 0.999).any() or (rates > high * 1.001).any():
         return "some of the rates lie outside of low and high."
     if len(np.unique(rates)) < len(rates) / 2:
@@ -473,37 +515,67 @@ def _search_draws(given: Given, seen: Seen) -> str | None:
     return "the powers of ten between low and high do not get equal shares of the trials."
 
 
-def _search_once(given: Given, seen: Seen) -> str | None:
-    count, wanted = len(_rates(seen)), int(given["num_trials"])
-    if count == wanted:
-        return None
-    return f"evaluate was called {count} times for num_trials = {wanted}."
+def _search_counts(given: Given, seen: Seen) -> str | None:
+    for number, (trials, again) in enumerate(
+        zip(given["num_trials"], given["num_again"], strict=True)
+    ):
+        count = len(_rates(given, seen, number)[0])
+        if count != trials + again:
+            return (
+                f"evaluate was called {count} times for num_trials = {trials} "
+                f"and num_again = {again}."
+            )
+    return None
 
 
 def _search_choice(given: Given, seen: Seen) -> str | None:
-    names = _parts(seen, "result", 2, "the rate and its test score")
-    rates, val, test = _rates(seen), given["val"], given["test"]
-    count = min(len(rates), len(val))
+    problems = (_choice_problem(given, seen, number) for number in range(len(given["low"])))
+    return next(filter(None, problems), None)
+
+
+def _choice_problem(given: Given, seen: Seen, number: int) -> str | None:
+    names = _parts(seen, f"result_{number}", 2, "the rate and its test accuracy")
+    rates, trials = _rates(given, seen, number)
+    val, test = given["val"][number], given["test"][number]
+    trials, count = min(trials, len(val)), min(len(rates), len(val))
     chosen = seen.tensor(names[0], (), "the rate that comes back").item()
-    score = seen.tensor(names[1], (), "the score that comes back").item()
+    score = seen.tensor(names[1], (), "the accuracy that comes back").item()
 
-    def is_rate(number: int) -> bool:
-        return abs(chosen / rates[number] - 1) < 1e-4
+    def is_rate(trial: int) -> bool:
+        return abs(chosen / rates[trial] - 1) < 1e-4
 
-    best = int(val[:count].argmax())
-    if is_rate(int(test[:count].argmax())):
-        return "the trial was chosen by its test score, which should have no say."
-    if is_rate(int(val[:count].argmin())):
-        return "the trial with the smallest score was chosen; scores are better when larger."
+    best = int(val[:trials].argmax())
+    if is_rate(int(test[:trials].argmax())):
+        return "the trial was chosen by its test accuracy, which should have no say."
+    if is_rate(int(val[:trials].argmin())):
+        return "the trial with the smallest accuracy was chosen."
     if not is_rate(best):
         return "the rate is not that of the best trial."
     if abs(score - test[best]) < 1e-6:
-        return None
+        return "this is the test accuracy of the trial that won, which was lucky; train it again."
     if abs(score - val[best]) < 1e-6:
-        return "the score that comes back is the one that was used to choose; it flatters."
-    if abs(score - test[:count].max()) < 1e-6:
-        return "the rate is right, the test score belongs to another trial."
-    return "the rate is right, the test score is not that of the same trial."
+        return "the accuracy that comes back is the one that was used to choose; it flatters."
+    fresh = test[trials:count]
+    if np.abs(rates[trials:count] / rates[best] - 1).max(initial=0.0) > 1e-4:
+        return "what is trained again is not the winner's rate."
+    if abs(score - fresh.mean()) < 1e-6:
+        return None
+    known = {
+        "of the trainings with the winner's rate the best counts here; report their mean.": (
+            fresh.max()
+        ),
+        "this is the validation accuracy of the trainings that came after.": (
+            val[trials:count].mean()
+        ),
+        "the trial that won has a part in the mean; it was chosen because it was lucky.": (
+            np.append(fresh, test[best]).mean()
+        ),
+        "the rate is right, the test accuracy belongs to another trial.": test[:trials].max(),
+    }
+    for sentence, wrong in known.items():
+        if abs(score - wrong) < 1e-6:
+            return sentence
+    return "the rate is right; the accuracy is not the mean over the trainings that came after."
 
 
 # -------------------------------------------------------------------------- compare_tuned
@@ -621,8 +693,10 @@ def _tune_given(rng: np.random.Generator) -> Given:
         "y": rng.integers(0, 3, 22),
         "first": _normal(rng, 6, 4, scale=0.7),
         "last": _normal(rng, 3, 6, scale=0.7),
-        "batch": np.array(8),
-        "lr": np.array(0.3),
+        "batch": np.array(int(rng.choice([7, 8]))),
+        "lr": np.array(rng.uniform(0.25, 0.35)),
+        "num_epochs": np.array(int(rng.integers(3, 5))),
+        "order": rng.permutation(2),
     }
 
 
@@ -680,7 +754,7 @@ def _tune_head(given: Given, seen: Seen) -> str | None:
 def _tune_schedule(given: Given, seen: Seen) -> str | None:
     if error := seen.text("all.error"):
         return error
-    run = (3, int(given["batch"]))
+    run = (int(given["num_epochs"]), int(given["batch"]))
     if same_state(seen, "all", _tuned(given, *run)[0]):
         return None
     if any(same_state(seen, "all", _tuned(given, *run, bug)[0]) for bug in ("epoch", "epochs")):
@@ -691,8 +765,9 @@ def _tune_schedule(given: Given, seen: Seen) -> str | None:
 
 
 def _tune_losses(given: Given, seen: Seen) -> str | None:
-    _, by_batch, by_image = _tuned(given, 3, int(given["batch"]))
-    found = seen.tensor("curve", (3,), "the list of losses")
+    epochs = int(given["num_epochs"])
+    _, by_batch, by_image = _tuned(given, epochs, int(given["batch"]))
+    found = seen.tensor("curve", (epochs,), "the list of losses")
     if near(found, by_image, 1e-3):
         return None
     # Whatever else is wrong with the steps, the mean over batches is known by itself.
@@ -754,8 +829,8 @@ QUESTIONS = {
         _search_given,
         [
             Criterion(2, "each power of ten gets an equal share of the draws", _search_draws),
-            Criterion(1, "`num_trials` trials, each trained once", _search_once),
-            Criterion(2, "the best on validation, with its own test score", _search_choice),
+            Criterion(1, "`num_trials` trials, and `num_again` trainings more", _search_counts),
+            Criterion(2, "the best on validation, reported by its new trainings", _search_choice),
         ],
     ),
     "compare_tuned": Question(

@@ -11,7 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tricks_lib import law
+
 from ..rubric import Criterion, Given, Question, Seen, Wrong, near, same_state, unchanged
+from . import studies
 
 Array = np.ndarray
 
@@ -37,55 +40,73 @@ def _numbers(seen: Seen, call: str, count: int, what: str) -> list[float]:
 
 
 def _history_given(rng: np.random.Generator) -> Given:
-    epochs = int(rng.integers(9, 13))
-    best = int(rng.integers(3, epochs - 4))
-    train = np.sort(rng.uniform(0.05, 0.9, epochs))[::-1]
-    val = 1.0 + 0.1 * np.abs(np.arange(epochs) - best) + rng.uniform(0, 0.04, epochs)
-    val[best] -= 0.05
-    val[0] += 1.0
-    tie = val.copy()
-    tie[best + 2] = tie[best]
-    return {"train": train.copy(), "plain_val": val, "tie_val": tie}
+    sizes = rng.integers(9, 14, int(rng.integers(5, 9)))
+    train, val = np.full((2, len(sizes), sizes.max()), np.nan)
+    # Two histories or more in which a later epoch has the same lowest loss.
+    ties = rng.permutation(len(sizes)) < rng.integers(2, len(sizes) - 2)
+    for number, (epochs, tie) in enumerate(zip(sizes, ties, strict=True)):
+        best = int(rng.integers(2, epochs - 4))
+        losses = 1.0 + 0.1 * np.abs(np.arange(epochs) - best) + rng.uniform(0, 0.04, epochs)
+        losses[best] -= 0.05
+        losses[0] += 1.0
+        if tie:
+            losses[best + 2] = losses[best]
+        train[number, :epochs] = np.sort(rng.uniform(0.05, 0.9, epochs))[::-1]
+        val[number, :epochs] = losses
+    return {"train": train, "val": val, "sizes": sizes}
+
+
+def _histories(given: Given, ties: bool) -> list[tuple[str, Array, Array]]:
+    """The calls whose lowest loss is there twice, or those where it is not, with their losses."""
+    found = []
+    for number, size in enumerate(given["sizes"]):
+        train, val = given["train"][number, :size], given["val"][number, :size]
+        if ((val == val.min()).sum() > 1) == ties:
+            found.append((f"history_{number}", train, val))
+    return found
 
 
 def _history_epoch(given: Given, seen: Seen) -> str | None:
-    train, val = given["train"], given["plain_val"]
-    epoch = _numbers(seen, "plain", 3, "the epoch, its gap and the last gap")[0]
-    if epoch == val.argmin():
-        return None
-    known = {
-        "epochs are counted from zero here.": val.argmin() + 1,
-        "the epoch is chosen by the training loss, which nearly always says the last.": (
-            train.argmin()
-        ),
-        "this is the epoch of the largest loss.": val.argmax(),
-        "the epoch is chosen by the gap.": (val - train).argmin(),
-        "this is the loss, not the number of its epoch.": val.min(),
-    }
-    for sentence, wrong in known.items():
-        if abs(epoch - wrong) < 1e-6:
-            return sentence
-    return "the epoch is not that of the lowest validation loss."
+    for call, train, val in _histories(given, ties=False):
+        epoch = _numbers(seen, call, 3, "the epoch, its gap and the last gap")[0]
+        if epoch == val.argmin():
+            continue
+        known = {
+            "epochs are counted from zero here.": val.argmin() + 1,
+            "the epoch is chosen by the training loss, which nearly always says the last.": (
+                train.argmin()
+            ),
+            "this is the epoch of the largest loss.": val.argmax(),
+            "the epoch is chosen by the gap.": (val - train).argmin(),
+            "this is the loss, not the number of its epoch.": val.min(),
+        }
+        for sentence, wrong in known.items():
+            if abs(epoch - wrong) < 1e-6:
+                return sentence
+        return "the epoch is not that of the lowest validation loss."
+    return None
 
 
 def _history_gaps(given: Given, seen: Seen) -> str | None:
-    gaps = given["plain_val"] - given["train"]
-    found = _numbers(seen, "plain", 3, "the epoch, its gap and the last gap")[1:]
-    wanted = np.array([gaps[given["plain_val"].argmin()], gaps[-1]])
-    if np.abs(found - wanted).max() < 1e-5:
-        return None
-    if np.abs(found + wanted).max() < 1e-5:
-        return "a network that fits its training data better than new data has a gap above zero."
-    if np.abs(found - wanted[::-1]).max() < 1e-5:
-        return "the two gaps come back in the wrong order."
-    return "the gaps are not the differences of the two losses at these epochs."
+    for call, train, val in _histories(given, ties=False):
+        gaps = val - train
+        found = _numbers(seen, call, 3, "the epoch, its gap and the last gap")[1:]
+        wanted = np.array([gaps[val.argmin()], gaps[-1]])
+        if np.abs(found - wanted).max() < 1e-5:
+            continue
+        if np.abs(found + wanted).max() < 1e-5:
+            return "a network that fits training better than new data has a gap above zero."
+        if np.abs(found - wanted[::-1]).max() < 1e-5:
+            return "the two gaps come back in the wrong order."
+        return "the gaps are not the differences of the two losses at these epochs."
+    return None
 
 
 def _history_tie(given: Given, seen: Seen) -> str | None:
-    epoch = _numbers(seen, "tie", 3, "the epoch, its gap and the last gap")[0]
-    if epoch == given["tie_val"].argmin():
-        return None
-    return "of two epochs with the same lowest loss, another one comes back than is asked for."
+    for call, _, val in _histories(given, ties=True):
+        if _numbers(seen, call, 3, "the epoch, its gap and the last gap")[0] != val.argmin():
+            return "of two epochs with the same lowest loss, another one comes back than is asked."
+    return None
 
 
 # ------------------------------------------------------------------------ InvertedDropout
@@ -93,7 +114,9 @@ def _history_tie(given: Given, seen: Seen) -> str | None:
 
 def _dropout_given(rng: np.random.Generator) -> Given:
     p = rng.uniform(0.2, 0.35)
-    return {"x": rng.uniform(0.5, 1.5, (60, 50)).astype(np.float32), "p": np.array(p)}
+    shape = rng.integers(50, 61, 2)
+    x = rng.uniform(0.5, 1.5, shape).astype(np.float32)
+    return {"x": x, "p": np.array(p), "order": rng.permutation(3)}
 
 
 def _dropout_output(given: Given, seen: Seen, call: str) -> Array:
@@ -162,7 +185,7 @@ def _dropout_edges(given: Given, seen: Seen) -> str | None:
 
 
 def _smoothed_given(rng: np.random.Generator) -> Given:
-    n, classes = 7, 5
+    n, classes = int(rng.integers(6, 9)), int(rng.integers(4, 7))
     logits = _normal(rng, n, classes, scale=2.0)
     # The largest logit is far above the others, and seldom that of the label.
     large = _normal(rng, n, classes, scale=300.0)
@@ -171,6 +194,7 @@ def _smoothed_given(rng: np.random.Generator) -> Given:
         "large": large,
         "y": rng.integers(0, classes, n),
         "smoothing": np.array(rng.uniform(0.25, 0.4)),
+        "order": rng.permutation(2),
     }
 
 
@@ -246,7 +270,8 @@ def _smoothed_large(given: Given, seen: Seen) -> str | None:
 
 def _elastic_given(rng: np.random.Generator) -> Given:
     lr, l1, l2 = rng.uniform(0.3, 0.4), rng.uniform(1.2, 1.6), rng.uniform(0.6, 0.8)
-    w, grad = _normal(rng, 4, 6), _normal(rng, 4, 6)
+    rows = int(rng.integers(3, 6))
+    w, grad = _normal(rng, rows, 6), _normal(rng, rows, 6)
     # Some that end within the threshold on either side, and some far beyond it.
     goal = np.array([0.5, -0.5, 0.8, -0.8, 4.0, -4.0]) * lr * l1
     grad[0] = ((w[0] - goal) / lr - l2 * w[0]).astype(np.float32)
@@ -305,10 +330,11 @@ def _elastic_keeps(given: Given, seen: Seen) -> str | None:
 
 
 def _decay_given(rng: np.random.Generator) -> Given:
+    shape = rng.integers(3, 6, 2)
     return {
-        "w": _normal(rng, 3, 5),
-        "grad": _normal(rng, 3, 5),
-        "s": rng.uniform(0.2, 2.0, (3, 5)).astype(np.float32),
+        "w": _normal(rng, *shape),
+        "grad": _normal(rng, *shape),
+        "s": rng.uniform(0.2, 2.0, shape).astype(np.float32),
         "lr": np.array(rng.uniform(0.3, 0.4)),
         "beta": np.array(rng.uniform(0.6, 0.7)),
         "eps": np.array(1e-8),
@@ -380,70 +406,139 @@ def _decay_keeps(given: Given, seen: Seen) -> str | None:
 # -------------------------------------------------------------------------- EarlyStopping
 
 NAN = math.nan
-# Losses by their rank, the patience, and the update that should say "stop" (None: none).
-RUNS = (
-    ([9, 7, 8, 6, 7, 8, 5, 4], 2, 5),  # a count in a row, not in all
-    ([9, 8, 7, 6, 5, 4], 2, None),
-    ([9, 5, 8, 7, 6, 4], 3, 4),  # better than the last one is not better than the best
-    ([3, 4, 2, 1], 1, 1),
-    ([5, 4, 4, 4, 3], 2, 3),  # as good is not better
-    ([5, 6, 7, 8, 9], 3, 3),
-)
-BROKEN = ([5, NAN, NAN, 4], 2, 2)
+# Ways to stop wrongly, and what is said of them. Each comes with the runs that show it.
+STOPS_WRONGLY = {
+    "where nothing improves, it stops too late.": {"late": 1},
+    "where nothing improves, it stops too early.": {"late": -1},
+    "after a new best loss the waiting does not begin anew.": {"in_a_row": False},
+    "a loss that is better than the one before, but not than the best, counts too much.": {
+        "last": True
+    },
+    "a loss that is as good as the best is no improvement.": {"ties": True},
+}
+
+
+def _stops(
+    losses: Array,
+    patience: int,
+    late: int = 0,
+    in_a_row: bool = True,
+    last: bool = False,
+    ties: bool = False,
+    nan: bool = False,
+) -> tuple[int | None, int]:
+    """The update that first says "stop", None if none does, and the best one until then."""
+    best, waited, at, before = math.inf, 0, 0, math.inf
+    for number, loss in enumerate(losses):
+        rival = before if last else best
+        if loss < rival or (ties and loss == rival) or (nan and not loss >= rival):
+            best, at = loss, number
+            waited = 0 if in_a_row else waited
+        else:
+            waited += 1
+        before = loss
+        if waited >= max(patience + late, 1):
+            return number, at
+    return None, at
 
 
 def _stopping_given(rng: np.random.Generator) -> Given:
-    runs = [*RUNS, BROKEN]
-    longest = max(len(losses) for losses, _, _ in runs)
-    losses = np.full((len(runs), longest), NAN)
-    for number, (ranks, _, _) in enumerate(runs):
-        steps = np.cumsum(rng.uniform(0.05, 0.3, 10))  # any losses of this order
-        losses[number, : len(ranks)] = [NAN if r != r else steps[int(r)] for r in ranks]
+    """Runs of losses with ties, of which several tell each wrong way from the right one."""
+    while True:
+        runs = [_random_run(rng) for _ in range(int(rng.integers(14, 19)))]
+        right = [_stops(losses, patience)[0] for losses, patience in runs]
+        shown = [
+            sum(_stops(*run, **way)[0] != stop for run, stop in zip(runs, right, strict=True))
+            for way in STOPS_WRONGLY.values()
+        ]
+        if min(shown) >= 3 and 2 <= right.count(None) <= len(runs) - 4:
+            break
+    broken = [_broken_run(rng) for _ in range(int(rng.integers(2, 5)))]
+    restored = _restored_run(rng)
+    runs += broken
+    order = rng.permutation(len(runs))
+    runs = [*(runs[number] for number in order), restored]
+    losses = np.full((len(runs), max(len(run) for run, _ in runs)), -1.0)
+    for number, (run, _) in enumerate(runs):
+        losses[number, : len(run)] = run
     return {
         "losses": losses,
-        "sizes": np.array([len(losses) for losses, _, _ in runs]),
-        "patience": np.array([patience for _, patience, _ in runs]),
+        "sizes": np.array([len(run) for run, _ in runs]),
+        "patience": np.array([patience for _, patience in runs]),
     }
 
 
-def _first_stop(given: Given, seen: Seen, number: int) -> int | None:
-    found = seen.tensor(f"run_{number}", (int(given["sizes"][number]),), "what update gives back")
-    where = np.flatnonzero(found.numpy())
-    return int(where[0]) if len(where) else None
+def _random_run(rng: np.random.Generator) -> tuple[Array, int]:
+    """Losses that fall and rise, often with equals among them."""
+    levels = np.cumsum(rng.uniform(0.05, 0.3, 10))
+    size = int(rng.integers(5, 10))
+    ranks = rng.integers(0, 6, size) + np.arange(size)[::-1] // 2
+    if rng.random() < 0.15:
+        ranks = np.arange(size)[::-1]  # each is the best so far
+    return levels[np.minimum(ranks, 9)], int(rng.integers(1, 4))
+
+
+def _broken_run(rng: np.random.Generator) -> tuple[Array, int]:
+    """A training that breaks: NaN from some update on, or for as long as patience lasts."""
+    patience = int(rng.integers(2, 4))
+    start = np.sort(rng.uniform(0.5, 1.0, int(rng.integers(1, 4))))[::-1]
+    end = rng.uniform(0.1, 0.4, int(rng.integers(0, 3)))
+    return np.concatenate([start, np.full(patience, NAN), end]), patience
+
+
+def _restored_run(rng: np.random.Generator) -> tuple[Array, int]:
+    """A run that stops, and whose best update is neither its first nor its last."""
+    while True:
+        losses, patience = _random_run(rng)
+        stop, best = _stops(losses, patience)
+        if stop is not None and 0 < best < stop:
+            return losses, patience
+
+
+def _runs(given: Given) -> list[tuple[Array, int]]:
+    sizes = zip(given["losses"], given["sizes"], given["patience"], strict=True)
+    return [(losses[:size], int(patience)) for losses, size, patience in sizes]
+
+
+def _first_stops(given: Given, seen: Seen, broken: bool) -> tuple[list, list]:
+    """The runs, with NaN or without, and the update that first said "stop" in each."""
+    runs, stops = [], []
+    for number, (losses, patience) in enumerate(_runs(given)[:-1]):
+        if np.isnan(losses).any() == broken:
+            found = seen.tensor(f"run_{number}", (len(losses),), "what update gives back")
+            where = np.flatnonzero(found.numpy())
+            runs.append((losses, patience))
+            stops.append(int(where[0]) if len(where) else None)
+    return runs, stops
 
 
 def _stopping_time(given: Given, seen: Seen) -> str | None:
-    stops = [_first_stop(given, seen, number) for number in range(len(RUNS))]
-    wanted = [stop for _, _, stop in RUNS]
-    if stops == wanted:
+    runs, stops = _first_stops(given, seen, broken=False)
+    if stops == [_stops(*run)[0] for run in runs]:
         return None
     if all(stop is None for stop in stops):
         return "update never says that it is time to stop."
-    if stops[1] is not None:
+    for sentence, way in STOPS_WRONGLY.items():
+        if stops == [_stops(*run, **way)[0] for run in runs]:
+            return sentence
+    falls = [(np.diff(losses) < 0).all() for losses, _ in runs]
+    if any(stop is not None and fall for stop, fall in zip(stops, falls, strict=True)):
         return "it stops though every loss is the best so far."
-    if stops[5] != wanted[5]:
-        late = stops[5] is None or stops[5] > wanted[5]
-        return "where nothing improves, it stops too " + ("late." if late else "early.")
-    if stops[0] != wanted[0]:
-        return "after a new best loss the waiting does not begin anew."
-    if stops[2] != wanted[2]:
-        return "a loss that is better than the one before, but not than the best, counts too much."
-    if stops[4] != wanted[4]:
-        return "a loss that is as good as the best is no improvement."
     return "it stops at another update than it should."
 
 
 def _restored(given: Given, seen: Seen, part: int, what: str) -> str | None:
     parameters, buffers = seen.pair("restored")
     names, sizes = (parameters, buffers), (15, 6)
+    stop, best = _stops(*_runs(given)[-1])
     found = seen.tensor(names[part], (sizes[part],), what).numpy()
-    if np.abs(found - 3.5).max() < 1e-6:  # the fourth update was the best
+    if np.abs(found - best - 0.5).max() < 1e-6:
         return None
     if np.abs(found + 1).max() < 1e-6:
         return f"{what}: restore leaves what is in the model as it is."
     if np.abs(found - 0.5).max() < 1e-6:
         return f"{what}: what comes back is of the first update, not of the best."
-    if np.abs(found - 5.5).max() < 1e-6:
+    if np.abs(found - stop - 0.5).max() < 1e-6:
         return f"{what}: what comes back is of the last update, not of the best."
     return f"{what}: what comes back is not of the best update."
 
@@ -457,14 +552,15 @@ def _stopping_buffers(given: Given, seen: Seen) -> str | None:
 
 
 def _stopping_nan(given: Given, seen: Seen) -> str | None:
-    if _first_stop(given, seen, len(RUNS)) == BROKEN[2]:
+    runs, stops = _first_stops(given, seen, broken=True)
+    if stops == [_stops(*run)[0] for run in runs]:
         return None
     return "a loss that is NaN is taken for an improvement."
 
 
 # -------------------------------------------------------------------------- quotient_stop
 
-STUDIES, EPOCHS, STRIP = 10, 24, 4
+EPOCHS, STRIP = 24, 4
 
 
 def _quotients(train: Array, val: Array, k: int, change: str = "") -> Array:
@@ -495,14 +591,15 @@ def _stop(quotients: Array, alpha: float) -> int:
 
 
 def _quotient_given(rng: np.random.Generator) -> Given:
+    count = int(rng.integers(9, 13))
     while True:
         t = np.arange(EPOCHS)
-        fall = rng.uniform(0.08, 0.15, (STUDIES, 1))
-        train = np.exp(-fall * t) * rng.uniform(0.95, 1.05, (STUDIES, EPOCHS)) + 0.2
-        turn = rng.integers(4, 9, (STUDIES, 1))
-        val = 1.2 + 0.03 * np.abs(t - turn) + rng.uniform(-0.03, 0.03, (STUDIES, EPOCHS))
-        alpha = np.zeros(STUDIES)
-        for number in range(STUDIES):
+        fall = rng.uniform(0.08, 0.15, (count, 1))
+        train = np.exp(-fall * t) * rng.uniform(0.95, 1.05, (count, EPOCHS)) + 0.2
+        turn = rng.integers(4, 9, (count, 1))
+        val = 1.2 + 0.03 * np.abs(t - turn) + rng.uniform(-0.03, 0.03, (count, EPOCHS))
+        alpha = np.zeros(count)
+        for number in range(count):
             ends = np.sort(_quotients(train[number], val[number], STRIP)[STRIP - 1 :: STRIP])
             place = int(rng.integers(1, len(ends) - 1))
             alpha[number] = (ends[place] + ends[place + 1]) / 2
@@ -519,10 +616,12 @@ def _quotient_given(rng: np.random.Generator) -> Given:
             break
     still = np.full(12, rng.uniform(0.3, 0.6))
     still_val = np.concatenate([np.linspace(1.5, 1.0, 8), [1.1, 1.2, 1.3, 1.4]])
+    studies = rng.permutation(count)
     return {
-        "train": train,
-        "val": val,
-        "alpha": alpha,
+        "order": rng.permutation(count + 2),
+        "train": train[studies],
+        "val": val[studies],
+        "alpha": alpha[studies],
         "k": np.array(STRIP),
         "falling": (1.0 - 0.03 * np.arange(EPOCHS)) * rng.uniform(0.9, 1.1),
         "still": still,
@@ -534,7 +633,7 @@ def _quotient_stops(given: Given, seen: Seen) -> str | None:
     studies = list(zip(given["train"], given["val"], given["alpha"], strict=True))
     found = [
         seen.tensor(f"study_{number}", (), "the number of epochs").item()
-        for number in range(STUDIES)
+        for number in range(len(studies))
     ]
 
     def stops(change: str = "") -> list[int]:
@@ -543,7 +642,7 @@ def _quotient_stops(given: Given, seen: Seen) -> str | None:
     right = stops()
     if found == right:
         return None
-    if found == [EPOCHS] * STUDIES:
+    if found == [EPOCHS] * len(studies):
         return "training never stops before the last epoch."
     if found == [stop - 1 for stop in right]:
         return "this is the last epoch's place in the list, not the number of epochs trained."
@@ -576,6 +675,137 @@ def _quotient_still(given: Given, seen: Seen) -> str | None:
     return "with a training loss that stands still, it stops at another epoch than the rule says."
 
 
+# ------------------------------------------------------------------------ finished_verdict
+
+
+def _budgets_given(rng: np.random.Generator) -> Given:
+    """Studies at several budgets, whose verdict depends on the budget, in a drawn order."""
+    while True:
+        cases = [_budget_study(rng, finishes=True) for _ in range(int(rng.integers(9, 13)))]
+        cases += [_budget_study(rng, finishes=False) for _ in range(int(rng.integers(2, 4)))]
+        given = {
+            "margins": rng.choice([0.01, 0.02], len(cases)),
+            "budgets": np.array([len(case[0]) for case in cases]),
+            "seeds": np.array([case[0].shape[1] for case in cases]),
+        }
+        shape = (2, len(cases), given["budgets"].max(), given["seeds"].max())
+        both = np.zeros(shape)
+        for number, (trick, without) in enumerate(cases):
+            budgets, seeds = trick.shape
+            both[0, number, :budgets, :seeds] = trick * given["margins"][number]
+            both[1, number, :budgets, :seeds] = without * given["margins"][number]
+        order = rng.permutation(len(cases))
+        given |= {"with_trick": 0.8 + both[0], "without": 0.8 + both[1]}
+        given = {key: value[order] for key, value in given.items()}
+        right = [_finished(*study) for study in _budget_studies(given)]
+        others = [
+            sum(_finished(*study, change)[0] != place for study, (place, _) in _pairs(given, right))
+            for change in FINISHES_WRONGLY.values()
+        ]
+        verdicts = {verdict for place, verdict in right if place is not None}
+        if min(others) >= 3 and len(verdicts) == 4:
+            return given
+
+
+def _budget_study(rng: np.random.Generator, finishes: bool) -> tuple[Array, Array]:
+    """The accuracies of both arms, in margins, at some budgets and seeds."""
+    budgets, seeds = int(rng.integers(4, 7)), int(rng.integers(9, 13))
+    steps = rng.uniform(1.5, 4.0, budgets - 1)
+    steps[rng.random(budgets - 1) < 0.25] *= -1.0  # more training made it worse, and by much
+    if finishes:
+        steps[rng.integers(0, budgets - 1)] = rng.uniform(-0.7, 0.7)
+    level = np.concatenate([[0.0], steps.cumsum()])
+    noise = rng.normal(0, 3, (budgets, seeds))
+    without = level[:, None] + noise - noise.mean(1, keepdims=True)
+    kinds = rng.permutation(len(studies.MANY))[:budgets]
+    gains = [
+        rng.choice([-1, 1]) * studies.differences(rng, *studies.MANY[kind], seeds) for kind in kinds
+    ]
+    return without + np.array(gains), without
+
+
+# Ways to choose a wrong budget, and what is said of them.
+FINISHES_WRONGLY = {
+    "this is the last budget; where has the training without the trick finished?": "last",
+    "the trick's own training is looked at; the baseline is the one without it.": "trick",
+    "a baseline that twice the budget makes worse, by more than the margin, has not finished.": (
+        "signed"
+    ),
+    "this is the budget after the one at which the baseline has finished.": "next",
+}
+
+
+def _finished(
+    trick: Array, without: Array, margin: float, change: str = ""
+) -> tuple[int | None, str]:
+    """The first budget that twice as much moves by less than the margin, and the verdict there."""
+    steps = np.diff((trick if change == "trick" else without).mean(1))
+    still = np.flatnonzero((steps if change == "signed" else np.abs(steps)) < margin)
+    if len(still) == 0:
+        return None, law.UNDECIDED
+    place = int(still[0]) + (change == "next")
+    place = len(trick) - 1 if change == "last" else place
+    return place, studies.right(trick[place] - without[place], margin)
+
+
+def _budget_studies(given: Given) -> list[tuple[Array, Array, float]]:
+    sizes = zip(given["budgets"], given["seeds"], given["margins"], strict=True)
+    return [
+        (given["with_trick"][n, :budgets, :seeds], given["without"][n, :budgets, :seeds], margin)
+        for n, (budgets, seeds, margin) in enumerate(sizes)
+    ]
+
+
+def _pairs(given: Given, right: list) -> list[tuple[tuple, tuple]]:
+    return list(zip(_budget_studies(given), right, strict=True))
+
+
+def _budget_said(seen: Seen, number: int) -> tuple[float | None, str]:
+    """What was said of a study: a place or None, and a verdict.
+
+    Raises:
+        Wrong: something else came back.
+    """
+    call = f"study_{number}"
+    if error := seen.text(f"{call}.error"):
+        raise Wrong(error)
+    if f"{call}.1.type" not in seen or f"{call}.2.type" in seen:
+        raise Wrong("give back the budget's place and the verdict, as a tuple.")
+    verdict = seen.text(f"{call}.1")
+    if verdict not in law.VERDICTS:
+        raise Wrong(f"{verdict!r} is not one of the four verdicts, as the question spells them.")
+    if seen.text(f"{call}.0.type") == "NoneType":
+        return None, verdict
+    return seen.tensor(f"{call}.0", (), "the budget's place").item(), verdict
+
+
+def _budget_places(given: Given, seen: Seen) -> str | None:
+    studies_ = _budget_studies(given)
+    numbers = [n for n, study in enumerate(studies_) if _finished(*study)[0] is not None]
+    found = [_budget_said(seen, number)[0] for number in numbers]
+    if found == [_finished(*studies_[number])[0] for number in numbers]:
+        return None
+    for sentence, change in FINISHES_WRONGLY.items():
+        if found == [_finished(*studies_[number], change)[0] for number in numbers]:
+            return sentence
+    return "the place is not that of the first budget at which the baseline has finished."
+
+
+def _budget_verdicts(given: Given, seen: Seen) -> str | None:
+    for number, study in enumerate(_budget_studies(given)):
+        place, verdict = _finished(*study)
+        if place is not None and _budget_said(seen, number)[1] != verdict:
+            return "the place is right, and the verdict at this budget is not."
+    return None
+
+
+def _budget_never(given: Given, seen: Seen) -> str | None:
+    for number, study in enumerate(_budget_studies(given)):
+        if _finished(*study)[0] is None and _budget_said(seen, number) != (None, law.UNDECIDED):
+            return "where the baseline has finished at no budget, nothing is decided."
+    return None
+
+
 # -------------------------------------------------------------------- train_and_keep_best
 
 
@@ -591,10 +821,11 @@ def _keep_given(rng: np.random.Generator) -> Given:
             "first": _normal(rng, 6, 4, scale=0.7),
             "last": _normal(rng, 3, 6, scale=0.4),
             "bias": (rng.uniform(0.6, 1.0, 3) * rng.choice([-1, 1], 3)).astype(np.float32),
-            "num_epochs": np.array(4),
+            "num_epochs": np.array(int(rng.integers(4, 6))),
             "batch_size": np.array(8),
-            "lr": np.array(0.4),
+            "lr": np.array(rng.uniform(0.35, 0.45)),
             "decay": np.array(0.1),
+            "order": rng.permutation(2),
         }
         curves = [_kept(given, bug)[1] for bug in ("", "mode")]
         sorted_ = np.sort(curves[0])
@@ -743,6 +974,15 @@ QUESTIONS = {
             Criterion(2, "it stops where the rule says", _quotient_stops),
             Criterion(1, "a falling validation loss never stops it", _quotient_never),
             Criterion(1, "it can bear a training loss that stands still", _quotient_still),
+        ],
+    ),
+    "finished_verdict": Question(
+        15,
+        _budgets_given,
+        [
+            Criterion(2, "the first budget at which the baseline has finished", _budget_places),
+            Criterion(1, "the verdict is that of this budget, by the rule", _budget_verdicts),
+            Criterion(1, "a baseline that never finishes decides nothing", _budget_never),
         ],
     ),
     "train_and_keep_best": Question(

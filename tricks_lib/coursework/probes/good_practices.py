@@ -11,6 +11,13 @@ from torch import nn
 
 CLIPS = [(nn.utils, "clip_grad_norm_"), (nn.utils.clip_grad, "clip_grad_norm_")]
 CLIPS += [(nn.utils, "get_total_norm"), (nn.utils, "clip_grads_with_norm_")]
+# Library functions that are the answer to a question, and closed while it is asked.
+CLOSED = {"clip_together_": CLIPS}
+
+
+def in_order(given, *cases):
+    """The cases, in the order that was drawn."""
+    return [cases[number] for number in given["order"].tolist()]
 
 
 def _flat(model):
@@ -18,44 +25,48 @@ def _flat(model):
 
 
 def baseline_loss(answer, given, see):
-    for case in ("plain", "unseen"):
+    for case in in_order(given, "plain", "unseen"):
         labels = given[f"{case}_train"], given[f"{case}_test"]
         see.call(case, answer, *labels, given["num_classes"])
 
 
 def start_is_sane(answer, given, see):
-    for case in ("calm", "sure", "knows"):
-        model = nn.Linear(4, given["weight"].shape[0])
+    count = len(given["y"])
+    for case in in_order(given, *range(count), "train", "eval"):
+        if case in ("train", "eval"):
+            _start_of_a_norm(answer, given, see, case)
+            continue
+        model = nn.Linear(4, given["weights"].shape[1])
         with torch.no_grad():
-            model.weight.copy_(given["weight"] * (20.0 if case == "sure" else 0.02))
-            model.bias.zero_()
-            if case == "knows":
-                model.bias[int(given["y"][0])] = 4.0
-        y = torch.full_like(given["y"], int(given["y"][0])) if case == "knows" else given["y"]
-        see.call(case, answer, model, given["x"], y, given["tolerance"])
-    for mode in ("train", "eval"):
-        model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
-        model.train(mode == "train")
-        before = {key: value.clone() for key, value in model.state_dict().items()}
-        see.call(f"norm_{mode}", answer, model, given["x"], given["y"] % 3, given["tolerance"])
-        after = model.state_dict()
-        see.note(f"{mode}_same", all(torch.equal(before[key], after[key]) for key in before))
-        modes = [module.training == (mode == "train") for module in model.modules()]
-        see.note(f"{mode}_mode", all(modes))
+            model.weight.copy_(given["weights"][case])
+            model.bias.copy_(given["biases"][case])
+        batch = given["x"], given["y"][case]
+        see.call(f"network_{case}", answer, model, *batch, given["tolerance"])
+
+
+def _start_of_a_norm(answer, given, see, mode):
+    model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
+    model.train(mode == "train")
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    call = f"norm_{mode}"
+    see.call(call, answer, model, given["x"], given["y"][0] % 3, given["tolerance"])
+    after = model.state_dict()
+    see.note(f"{call}_same", all(torch.equal(before[key], after[key]) for key in before))
+    see.note(f"{call}_mode", all(m.training == (mode == "train") for m in model.modules()))
 
 
 def split_by_group(answer, given, see):
     groups, share = given["groups"], given["share"]
-    for call, seed in (("one", 1), ("again", 1), ("other", 2)):
+    seeds = given["seeds"].tolist()
+    for call, seed in in_order(given, *zip(("one", "again", "other"), seeds, strict=True)):
         see.call(call, answer, groups, share, seed)
 
 
 def clip_together_(answer, given, see):
-    norms = {"long": 0.3 * given["norm"], "short": 1.7 * given["norm"]}
-    with see.without(*CLIPS):
-        for case, max_norm in norms.items():
-            see.call(case, _clip, answer, given, max_norm, list)
-        see.call("stream", _clip, answer, given, norms["long"], iter)
+    long, short = given["limits"].tolist()
+    cases = {"long": (long, list), "short": (short, list), "stream": (long, iter)}
+    for case in in_order(given, *cases):
+        see.call(case, _clip, answer, given, *cases[case])
 
 
 def _clip(answer, given, max_norm, kind):
@@ -109,39 +120,44 @@ def _fill(model, weights, buffers):
 
 
 def wrong_entries(answer, given, see):
-    scale, factor, offset = given["scale"], given["factor"], given["offset"]
-
-    def loss_of(w):
-        return (scale.to(w.dtype) * w**3).sum() + w[0, 0] * w[1, 1] + offset
-
-    def exact(w):
-        gradient = 3 * scale.to(w.dtype) * w**2
-        gradient[0, 0] += w[1, 1]
-        gradient[1, 1] += w[0, 0]
-        return gradient
-
-    def mistaken(w):
-        return exact(w) * factor.to(w.dtype)
-
     numbers = given["h"], given["tolerance"]
-    see.call("mistaken", answer, loss_of, mistaken, given["w"].double(), *numbers)
-    see.call("exact", answer, loss_of, exact, given["w"].double(), *numbers)
-    see.call("single", answer, loss_of, mistaken, given["w"], *numbers)
+    count = len(given["w"])
+    cases = [(kind, number) for kind in ("case", "single") for number in range(count)]
+    for kind, number in in_order(given, *cases):
+        parts = (given[name][number] for name in ("mix", "weights", "slopes", "offset"))
+        functions = _loss_and_gradient(*parts)
+        w = given["w"][number]
+        w = w.double() if kind == "case" else w
+        see.call(f"{kind}_{number}", answer, *functions, w, *numbers)
+
+
+def _loss_and_gradient(mix, weights, slopes, offset):
+    def loss_of(w):
+        return (weights.to(w.dtype) * (mix.to(w.dtype) @ w.flatten() ** 3)).sum() + offset.to(
+            w.dtype
+        )
+
+    def gradient_of(w):
+        return slopes.to(w.dtype).view(w.shape) * w**2
+
+    return loss_of, gradient_of
 
 
 def overfit_batch(answer, given, see):
-    limits = {"reached": given["max_steps"], "hopeless": 3, "done": given["max_steps"]}
-    for case, max_steps in limits.items():
+    for number, (max_steps, goal) in enumerate(
+        zip(given["max_steps"].tolist(), given["goal"].tolist(), strict=True)
+    ):
+        call = f"case_{number}"
         model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
         with torch.no_grad():
-            nn.utils.vector_to_parameters(given["weights"].clone(), model.parameters())
+            weights = given["weights"][number].clone()
+            nn.utils.vector_to_parameters(weights, model.parameters())
         before = _flat(model)
-        goal = 100.0 if case == "done" else given["goal"]
-        batch = given["x"], given["y"]
-        found = see.call(case, answer, model, *batch, given["lr"], max_steps, goal)
-        see.note(f"{case}_none", found is None)
-        see.note(f"{case}_same", torch.equal(before, _flat(model)))
-        see.note(f"{case}_grads", any(p.grad is not None for p in model.parameters()))
+        batch = given["x"][number], given["y"][number]
+        found = see.call(call, answer, model, *batch, given["lr"], max_steps, goal)
+        see.note(f"{call}_none", found is None)
+        see.note(f"{call}_same", torch.equal(before, _flat(model)))
+        see.note(f"{call}_grads", any(p.grad is not None for p in model.parameters()))
 
 
 def fit_clipped(answer, given, see):
@@ -151,7 +167,8 @@ def fit_clipped(answer, given, see):
         "steep": (n, given["max_norm"]),
         "all": (given["batch"], 1e6),
     }
-    for run, (batch_size, max_norm) in runs.items():
+    for run in in_order(given, *runs):
+        batch_size, max_norm = runs[run]
         model = nn.Linear(3, 1)
         with torch.no_grad():
             model.weight.copy_(given["weight"])

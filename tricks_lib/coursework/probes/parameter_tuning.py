@@ -15,6 +15,13 @@ INITS = [
     (nn.init, "_calculate_fan_in_and_fan_out"),
     (nn.init, "_calculate_correct_fan"),
 ]
+# Library functions that are the answer to a question, and closed while it is asked.
+CLOSED = {"he_init_": INITS}
+
+
+def in_order(given, *cases):
+    """The cases, in the order that was drawn."""
+    return [cases[number] for number in given["order"].tolist()]
 
 
 def momentum_step(answer, given, see):
@@ -23,10 +30,12 @@ def momentum_step(answer, given, see):
 
 
 def he_init_(answer, given, see):
-    with see.without(*INITS):
-        for kind in ("conv", "linear"):
-            see.call(kind, answer, torch.ones(given[kind].tolist()))
-        see.call("parameter", _fill_parameter, answer, given["conv"].tolist())
+    for kind in in_order(given, "conv", "again", "linear", "parameter"):
+        shape = given["linear" if kind == "linear" else "conv"].tolist()
+        if kind == "parameter":
+            see.call(kind, _fill_parameter, answer, shape)
+        else:
+            see.call(kind, answer, torch.ones(shape))
 
 
 def _fill_parameter(answer, shape):
@@ -44,26 +53,31 @@ def warmup_cosine(answer, given, see):
             raise ValueError("nothing comes back; is there a return?")
         return torch.tensor([float(rate) for rate in rates], dtype=torch.float64)
 
-    see.call("rise", curve, range(warmup), warmup)
-    see.call("fall", curve, range(warmup, num_steps), warmup)
-    see.call("cold", curve, range(num_steps), 0)
-    see.call("late", curve, range(num_steps, num_steps + 5), warmup)
+    curves = {
+        "rise": (range(warmup), warmup),
+        "fall": (range(warmup, num_steps), warmup),
+        "cold": (range(num_steps), 0),
+        "late": (range(num_steps, num_steps + 5), warmup),
+    }
+    for name in in_order(given, *curves):
+        see.call(name, curve, *curves[name])
 
 
 def adam_step(answer, given, see):
     tensors = [given[k] for k in ("w", "grad", "m", "s")]
     betas = tuple(given["betas"].tolist())
-    for call in ("fine", "coarse"):
+    for call in in_order(given, "fine", "coarse"):
         see.call(call, answer, *tensors, given["t"], given["lr"], betas, given[f"{call}_eps"])
 
 
 def freeze_first(answer, given, see):
-    for case in ("plain", "before", "none"):
+    layers = {f"plain_{number}": k for number, k in enumerate(given["plain_k"].tolist())}
+    layers |= {"before": given["before_k"], "none": given["none_k"]}
+    for case in in_order(given, *layers):
         model = _layers(given["weights"])
         if case == "before":
             model[3].bias.requires_grad_(False)
-        k = given[f"{case}_k"]
-        optimizer = see.call(f"{case}_made", answer, model, k, given["lr"])
+        optimizer = see.call(f"{case}_made", answer, model, layers[case], given["lr"])
         if isinstance(optimizer, torch.optim.Optimizer):
             held = {id(p) for group in optimizer.param_groups for p in group["params"]}
             parameters = list(model.parameters())
@@ -87,18 +101,24 @@ def _one_step(model, optimizer, x, y):
 
 
 def random_search(answer, given, see):
-    rates, num_trials = [], given["num_trials"]
+    for number in range(len(given["low"])):
+        low, high, trials, again = (
+            given[name][number].item() for name in ("low", "high", "num_trials", "num_again")
+        )
+        rates = []
+        evaluate = _evaluation(given["val"][number], given["test"][number], rates)
+        see.call(f"result_{number}", answer, evaluate, low, high, trials, again)
+        see.note(f"rates_{number}", torch.tensor(rates, dtype=torch.float64))
 
+
+def _evaluation(val, test, rates):
     def evaluate(lr):
-        number = len(rates)
-        if number > 3 * num_trials:
+        if len(rates) >= len(val):
             raise RuntimeError("evaluate is called far more often than num_trials")
         rates.append(float(lr))
-        row = number % len(given["val"])
-        return given["val"][row].item(), given["test"][row].item()
+        return val[len(rates) - 1].item(), test[len(rates) - 1].item()
 
-    see.call("result", answer, evaluate, given["low"], given["high"], num_trials)
-    see.note("rates", torch.tensor(rates, dtype=torch.float64))
+    return evaluate
 
 
 def compare_tuned(answer, given, see):
@@ -108,8 +128,9 @@ def compare_tuned(answer, given, see):
 
 
 def fine_tune(answer, given, see):
-    train = given["x"], given["y"]
-    for run, num_epochs, batch_size in (("one", 1, len(train[0])), ("all", 3, given["batch"])):
+    train, losses = (given["x"], given["y"]), None
+    runs = {"one": (1, len(train[0])), "all": (given["num_epochs"], given["batch"])}
+    for run in in_order(given, *runs):
         model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 5))
         head = nn.Linear(6, 3)
         with torch.no_grad():
@@ -117,7 +138,8 @@ def fine_tune(answer, given, see):
             model[0].bias.zero_()
             head.weight.copy_(given["last"])
             head.bias.zero_()
-        losses = see.call(run, answer, model, head, train, num_epochs, batch_size, given["lr"])
+        found = see.call(run, answer, model, head, train, *runs[run], given["lr"])
+        losses = found if run == "all" else losses
         see.note(f"{run}_replaced", torch.tensor(model[-1] is head))
         see.note(f"{run}.first", model[0].weight)
         see.note(f"{run}.last", head.weight)

@@ -10,35 +10,44 @@ import torch
 from torch import nn
 
 DROPOUTS = [(nn.functional, "dropout"), (torch, "dropout"), (torch, "native_dropout")]
+ENTROPIES = [(nn.functional, "cross_entropy"), (torch._C._nn, "cross_entropy_loss")]
+# Library functions that are the answer to a question, and closed while it is asked.
+CLOSED = {"InvertedDropout": DROPOUTS, "smoothed_loss": ENTROPIES}
+
+
+def in_order(given, *cases):
+    """The cases, in the order that was drawn."""
+    return [cases[number] for number in given["order"].tolist()]
 
 
 def read_history(answer, given, see):
-    for case in ("plain", "tie"):
-        see.call(case, answer, given["train"].tolist(), given[f"{case}_val"].tolist())
+    for number, size in enumerate(given["sizes"].tolist()):
+        losses = (given[part][number, :size].tolist() for part in ("train", "val"))
+        see.call(f"history_{number}", answer, *losses)
 
 
 def InvertedDropout(answer, given, see):
-    with see.without(*DROPOUTS):
-        layer = see.call("layer", answer, given["p"])
-        if not isinstance(layer, nn.Module):
-            return
-        layer.train()
-        see.call("train", layer, given["x"])
-        see.call("again", layer, given["x"])
-        layer.eval()
-        see.call("eval", layer, given["x"])
-        for name, p in {"none": 0.0, "all": 1.0}.items():
-            edge = see.call(f"{name}_layer", answer, p)
+    for case in in_order(given, "", "none", "all"):
+        if case:
+            edge = see.call(f"{case}_layer", answer, float(case == "all"))
             if isinstance(edge, nn.Module):
-                see.call(name, edge.train(), given["x"])
+                see.call(case, edge.train(), given["x"])
+            continue
+        layer = see.call("layer", answer, given["p"])
+        if isinstance(layer, nn.Module):
+            layer.train()
+            see.call("train", layer, given["x"])
+            see.call("again", layer, given["x"])
+            layer.eval()
+            see.call("eval", layer, given["x"])
 
 
 def smoothed_loss(answer, given, see):
     logits = given["logits"].requires_grad_()
-    entropy = (nn.functional, "cross_entropy"), (torch._C._nn, "cross_entropy_loss")
-    with see.without(*entropy):
-        loss = see.call("loss", answer, logits, given["y"], given["smoothing"])
-        see.call("large", answer, given["large"], given["y"], given["smoothing"])
+    found = {}
+    for case, values in in_order(given, ("loss", logits), ("large", given["large"])):
+        found[case] = see.call(case, answer, values, given["y"], given["smoothing"])
+    loss = found["loss"]
 
     def gradient():
         return torch.autograd.grad(loss, logits)[0]
@@ -60,21 +69,23 @@ def decay_both_ways(answer, given, see):
 
 def quotient_stop(answer, given, see):
     k, alpha = given["k"], given["alpha"].tolist()
-    for number, (train, val) in enumerate(zip(given["train"], given["val"], strict=True)):
-        see.call(f"study_{number}", answer, train.tolist(), val.tolist(), k, alpha[number])
-    falling = given["falling"].tolist()
-    see.call("never", answer, falling, falling, k, 0.1)
-    still = given["still"].tolist()
-    see.call("still", answer, still, given["still_val"].tolist(), k, 0.5)
+    falling, still = given["falling"].tolist(), given["still"].tolist()
+    cases = {
+        f"study_{number}": (train.tolist(), val.tolist(), k, alpha[number])
+        for number, (train, val) in enumerate(zip(given["train"], given["val"], strict=True))
+    }
+    cases["never"] = falling, falling, k, 0.1
+    cases["still"] = still, given["still_val"].tolist(), k, 0.5
+    for case in in_order(given, *cases):
+        see.call(case, answer, *cases[case])
 
 
 def EarlyStopping(answer, given, see):
-    for number, size in enumerate(given["sizes"].tolist()):
-        losses = given["losses"][number, :size].tolist()
-        patience = int(given["patience"][number])
-        see.call(f"run_{number}", _run, answer, patience, losses)
-    patience, losses = int(given["patience"][0]), given["losses"][0, : given["sizes"][0]].tolist()
-    see.call("restored", _run, answer, patience, losses, True)
+    *runs, last = range(len(given["sizes"]))
+    for number in (*runs, last):
+        losses = given["losses"][number, : given["sizes"][number]].tolist()
+        name = "restored" if number == last else f"run_{number}"
+        see.call(name, _run, answer, int(given["patience"][number]), losses, number == last)
 
 
 def _run(answer, patience, losses, restore=False):
@@ -100,9 +111,18 @@ def _fill(model, value):
             tensor.fill_(value)
 
 
+def finished_verdict(answer, given, see):
+    sizes = zip(given["budgets"].tolist(), given["seeds"].tolist(), strict=True)
+    for number, (budgets, seeds) in enumerate(sizes):
+        arms = (given[arm][number, :budgets, :seeds] for arm in ("with_trick", "without"))
+        see.call(f"study_{number}", answer, *arms, given["margins"][number].item())
+
+
 def train_and_keep_best(answer, given, see):
     train, val = (given["x_train"], given["y_train"]), (given["x_val"], given["y_val"])
-    for run, num_epochs in {"one": 1, "all": given["num_epochs"]}.items():
+    losses = None
+    for run in in_order(given, "one", "all"):
+        num_epochs = 1 if run == "one" else given["num_epochs"]
         model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3))
         with torch.no_grad():
             model[0].weight.copy_(given["first"])
@@ -111,7 +131,8 @@ def train_and_keep_best(answer, given, see):
             model[1].bias.fill_(-0.7)
             model[3].bias.copy_(given["bias"])
         numbers = num_epochs, given["batch_size"], given["lr"], given["decay"]
-        losses = see.call(run, answer, model, train, val, *numbers)
+        found = see.call(run, answer, model, train, val, *numbers)
+        losses = found if run == "all" else losses
         for name, value in model.state_dict().items():
             see.note(f"{run}.{name}", value)
     if isinstance(losses, list | tuple):

@@ -1,0 +1,289 @@
+"""The bug clinic: any two patients can be told apart by the tests on offer."""
+
+from __future__ import annotations
+
+import math
+import re
+from itertools import combinations
+from pathlib import Path
+
+import matplotlib
+import nbformat
+import pandas as pd
+import pytest
+import torch
+
+import tricks_lib as tl
+from book import record
+from tricks_lib import clinic, faults
+from tricks_lib.questions import bug_clinic
+
+matplotlib.use("Agg")
+ROOT = Path(__file__).parent.parent
+CASES = clinic.CASES
+
+
+@pytest.fixture(scope="module")
+def charts() -> dict[str, dict[str, str]]:
+    """The signs of every patient, on the clinic's own images."""
+    data = clinic.pictures(clinic.SEED)
+    with torch.random.fork_rng(), tl.cpu_threads():
+        return {name: clinic.signs(case.script, data) for name, case in CASES.items()}
+
+
+def alike(charts: dict[str, dict[str, str]]) -> list[tuple[str, str]]:
+    """The pairs that no test tells apart."""
+    return [(a, b) for a, b in combinations(charts, 2) if charts[a] == charts[b]]
+
+
+def test_every_pair_of_patients_is_told_apart_by_some_test(charts) -> None:
+    assert alike(charts) == []
+
+
+def test_a_test_taken_away_would_be_missed(charts) -> None:
+    """So the proof above can fail: without these tests some patients look alike."""
+    for test, pair in {
+        "look_at_data": ("leaked statistics", "no fault"),
+        "perfect_predictions": None,
+        "split": ("leaked bursts", "no fault"),
+        "augmentation": None,
+        "what_moved": ("frozen layer", "no fault"),
+    }.items():
+        fewer = {who: {**chart, test: ""} for who, chart in charts.items()}
+        assert pair is None or pair in alike(fewer), test
+
+
+def test_the_healthy_script_raises_no_alarm(charts) -> None:
+    assert set(charts[clinic.NO_FAULT].values()) == {clinic.NORMAL}
+
+
+def test_every_patient_is_found_by_a_test_and_every_test_finds_somebody(charts) -> None:
+    ill = {who: chart for who, chart in charts.items() if who != clinic.NO_FAULT}
+    assert all(set(chart.values()) != {clinic.NORMAL} for chart in ill.values())
+    for test in clinic.TESTS:
+        assert any(chart[test] != clinic.NORMAL for chart in ill.values()), test
+
+
+@pytest.mark.parametrize("name", ["no zero_grad", "half precision", "no eval", "upside down"])
+def test_findings_do_not_depend_on_threads_order_or_the_state_of_the_world(name: str) -> None:
+    data, script = clinic.pictures(clinic.SEED), CASES[name].script
+    found = []
+    before = torch.get_num_threads()
+    for threads, tests in ((1, list(clinic.TESTS)), (2, list(clinic.TESTS)[::-1])):
+        torch.set_num_threads(threads)
+        torch.manual_seed(threads)
+        clinic.course.cache_clear()
+        found.append({test: clinic.TESTS[test](script, data) for test in tests})
+    torch.set_num_threads(before)
+    for test in clinic.TESTS:
+        one, two = (way[test] for way in found)
+        assert one.sign == two.sign
+        for reading, value in one.readings.items():
+            other = two.readings[reading]
+            if isinstance(value, float):
+                assert math.isclose(value, other, abs_tol=0.02) or value != value != other
+            else:
+                assert value == other, (test, reading)
+
+
+def test_ordering_a_test_leaves_the_readers_random_numbers_alone(capsys) -> None:
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    tl.patient(1).first_loss()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert "healthy" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------------- complaints
+
+
+def true_of(complaint: str, course: clinic.Course, scores: dict[str, float]) -> bool:
+    """Whether what the owner says is so."""
+    losses, reported = course.losses, scores["reported_accuracy"]
+    finite = bool(losses.isfinite().all())
+    if complaint == faults.NAN:
+        return not finite
+    if complaint == faults.STUCK:
+        return finite and reported < 0.3
+    if complaint == faults.LOW:
+        return finite and 0.25 < reported < 0.61
+    if complaint == faults.USERS:
+        return scores["overstated_accuracy"] > 0.02
+    if complaint == faults.AUDIT:
+        return reported > 0.55
+    if complaint == faults.SPIKES:
+        return bool(losses[125:].max() > 1.75 * losses[125:].median() and losses[125:].median() < 2)
+    model = clinic.trained(course).eval()
+    with torch.no_grad():
+        validation = course.script.loss(model(course.data.x_val), course.data.y_val)
+    return complaint == faults.BETTER and bool(validation < losses[-16:].mean())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_complaints_are_true(name: str) -> None:
+    with torch.random.fork_rng(), tl.cpu_threads():
+        course = clinic.course(CASES[name].script, clinic.pictures(clinic.SEED))
+        scores = faults.reports(course.script, clinic.trained(course), course.data)
+    assert true_of(CASES[name].complaint, course, scores)
+
+
+# --------------------------------------------------------------------------- patients
+
+
+def test_a_patient_tells_a_complaint_and_no_more(capsys) -> None:
+    for number, diagnosis in clinic.PATIENTS.items():
+        ward = tl.patient(number)
+        assert diagnosis not in repr(ward) and ward.complaint in repr(ward)
+        assert CASES[diagnosis].script.__name__ not in repr(vars(ward))
+    assert sorted(clinic.PATIENTS.values()) == sorted(clinic.DIAGNOSES)
+    ward.perfect_predictions()
+    ward.order("split")
+    assert repr(ward).endswith("tests ordered so far: perfect_predictions, split")
+    ward.reveal()
+    assert "class " in capsys.readouterr().out
+
+
+def test_what_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="the clinic has 1 to 28"):
+        tl.patient(0)
+    with pytest.raises(ValueError, match="the clinic has first_loss"):
+        tl.patient(1).order("blood")
+
+
+def test_the_waiting_room_names_each_patient_once(capsys) -> None:
+    clinic.waiting_room()
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(" ")]
+    seen = [int(n) for line in lines for n in line.split(maxsplit=1)[1].split(", ")]
+    assert sorted(seen) == sorted(clinic.PATIENTS)
+
+
+def test_the_batch_is_shown_and_every_test_is_a_method(capsys) -> None:
+    for test in clinic.TESTS:
+        assert getattr(clinic.Patient, test).__doc__ == clinic.TESTS[test].__doc__
+    tl.patient(2).look_at_batch()
+    assert "classes among them" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", clinic.PATIENTS)
+def test_a_right_diagnosis_is_right(number: int, capsys) -> None:
+    tl.check(f"bug_clinic.patient_{number}", f" {clinic.PATIENTS[number].upper()}")
+    assert capsys.readouterr().out.endswith(": right.\n")
+
+
+def test_a_wrong_diagnosis_hears_which_test_to_order() -> None:
+    number = {who: n for n, who in clinic.PATIENTS.items()}["no zero_grad"]
+    judge = getattr(bug_clinic, f"patient_{number}")
+    assert judge("leaked images").startswith("no; split()")
+    assert judge("dead units").startswith("no; zeros()")
+    assert "not on the list" in judge("flu") and "as text" in judge(3)
+    with pytest.raises(ValueError, match="no question"):
+        tl.check("bug_clinic.patient_99", "no eval")
+
+
+# ------------------------------------------------------------------------------ faults
+
+
+def test_a_fault_changes_what_it_says_and_the_rest_is_the_healthy_script() -> None:
+    """Each fault that only concerns the report leaves the trained model as it was."""
+    data = clinic.pictures(40)
+    small = {"num_steps": 40, "every": 20}
+    with tl.cpu_threads():
+        healthy = faults.run(data, **small).curve
+        for name in ("broadcast", "leaked bursts"):
+            assert (
+                faults.run(data, faults.FAULTS[name].script, **small)
+                .curve["train_loss"]
+                .equals(healthy["train_loss"])
+            ), name
+
+
+def test_in_parts_is_the_mean_of_the_parts() -> None:
+    """The partner of two faults is right: without batch norm it takes the healthy step."""
+    torch.manual_seed(0)
+    x, y = torch.randn(50, 1, 4, 4), torch.randint(10, (50,))
+    whole, parts = (torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 10)) for _ in "12")
+    parts.load_state_dict(whole.state_dict())
+    for script, model in ((faults.Script(), whole), (faults.InParts(), parts)):
+        script.reach = 0
+        script.step(model, script.optimizer(model), x, y)
+    torch.testing.assert_close(whole[1].weight, parts[1].weight)
+
+
+def test_every_bill_has_a_healthy_partner() -> None:
+    partners = {fault.over for fault in faults.FAULTS.values()}
+    assert partners == set(faults.HEALTHY) - {"mirrored"}
+
+
+# ---------------------------------------------------------------------------- the page
+
+
+def section(title: str) -> str:
+    """The prose of the page from one heading to the next of its rank."""
+    page = nbformat.read(ROOT / "chapters/good_practices/bug_clinic.ipynb", as_version=4)
+    prose = "\n\n".join(cell.source for cell in page.cells if cell.cell_type == "markdown")
+    return re.split(r"^## ", prose.split(f"\n## {title}\n")[1], flags=re.MULTILINE)[0]
+
+
+def test_the_line_up_has_every_fault_and_a_test_that_finds_it(charts) -> None:
+    suspects = section("The suspects")
+    split = suspects.split("### Faults of the split")[1].split("###")[0]
+    for name in faults.FAULTS:
+        lines = [one for one in suspects.splitlines() if one.lower().startswith(f"- **{name}.**")]
+        assert len(lines) == 1, name
+        told = {test for test in clinic.TESTS if f"`{test}`" in lines[0]}
+        told |= {"split"} if lines[0] in split else set()
+        assert any(charts[name][test] != clinic.NORMAL for test in told), name
+
+
+def test_the_faults_whose_code_stands_in_the_page_are_those_of_the_library() -> None:
+    page = record.run(ROOT / "chapters/good_practices/bug_clinic.ipynb", "clinic")
+    data = clinic.pictures(40)
+    with torch.random.fork_rng(), tl.cpu_threads():
+        for name, script in page["FAULTS"].items():
+            runs = []
+            for run, who in ((page["run"], script), (faults.run, faults.FAULTS[name].script)):
+                torch.manual_seed(1)
+                runs.append(run(data, script=who, num_steps=20, every=10).curve)
+            pd.testing.assert_frame_equal(*runs)
+
+
+# The guide's words for what the owners of the scripts say.
+SYMPTOMS = {
+    faults.NAN: "nan",
+    faults.SPIKES: "jumps",
+    faults.STUCK: "blind guess",
+    faults.LOW: "too little",
+    faults.BETTER: "Validation better",
+    faults.USERS: "Too good",
+    faults.AUDIT: "No sign",
+}
+
+
+def guide() -> list[tuple[str, str, str]]:
+    """The rows of the decision guide: symptom, test and cause; rows of one test come together."""
+    rows, symptom = [], ""
+    for line in [line for line in section("Decision guide").splitlines() if line[:1] == "|"][2:]:
+        _, said, test, _, cause, _ = (cell.strip() for cell in line.split("|"))
+        symptom = said or symptom
+        if test:
+            rows.append((symptom, test.strip("`"), cause))
+        else:
+            rows[-1] = (*rows[-1][:2], rows[-1][2] + cause)
+    return rows
+
+
+def led_to(complaint: str, chart: dict[str, str]) -> str:
+    """The cause at which a student ends who orders the tests of a symptom from the top."""
+    mine = [row for row in guide() if SYMPTOMS[complaint] in row[0]]
+    alarms = [cause for _, test, cause in mine if chart.get(test, clinic.NORMAL) != clinic.NORMAL]
+    return alarms[0] if alarms else mine[-1][2]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_guide_leads_from_the_complaint_to_the_cause(name: str, charts) -> None:
+    assert f"**{name}**" in led_to(CASES[name].complaint, charts[name])
+
+
+def test_the_guide_orders_tests_that_there_are() -> None:
+    named = {test for _, test, _ in guide()}
+    assert named - set(clinic.TESTS) == {"none of these"} and len(named) > 10

@@ -1,0 +1,263 @@
+"""Right answers in many styles: what `check` calls right in a notebook earns its points.
+
+Each style is a notebook. Its cells are run in IPython, as a student runs them, and the last one
+checks the answer; then the grader's runner reads the notebook's file, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from IPython.core.inputtransformer2 import TransformerManager
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+from tests.coursework_helpers import FOUND, notebook_of
+from tricks_lib.coursework import grade, rubric, runner, selfcheck
+
+HEAD = "import copy\nimport math\n\nimport torch\nfrom torch import nn\n\nimport tricks_lib as tl"
+QUESTIONS = {name: part for part, found in FOUND.items() for name in found.questions}
+LIMIT = 5
+
+
+def read_styles() -> tuple[
+    dict[str, tuple[str, list[str]]], dict[str, tuple[str, list[str], str, str]]
+]:
+    """The right answers, and those that are told what is wrong, from the file beside this one."""
+    styles, told = {}, {}
+    text = Path(__file__).with_name("coursework_styles.txt").read_text(encoding="utf-8")
+    for section in text.split("\n=== ")[1:]:
+        head, _, body = section.partition("\n")
+        name, question, *more = head.split(" | ")
+        cells = body.rstrip().split("\n---\n")
+        if more:
+            by_check, by_grader = re.fullmatch("check: (.*)\ngrader: (.*)", cells[0]).groups()
+            told[name] = question, cells[1:], by_check, by_grader
+        else:
+            styles[name] = question, cells
+    return styles, told
+
+
+STYLES, TOLD = read_styles()
+
+# ---------------------------------------------------------------------------------- both readers
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InteractiveShell]:
+    """A kernel without a screen, in a folder of its own."""
+    folder, before = tmp_path_factory.mktemp("kernel"), os.getcwd()
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.InteractiveShell.colors = "nocolor"
+    InteractiveShell.clear_instance()
+    main = sys.modules["__main__"]
+    os.chdir(folder)
+    sys.path.insert(0, "")  # the folder that one works in, as in a kernel
+    found = InteractiveShell.instance(config=config, ipython_dir=str(folder))
+    yield found
+    InteractiveShell.clear_instance()
+    sys.path.remove("")
+    sys.modules["__main__"] = main
+    os.chdir(before)
+
+
+def checked(shell: InteractiveShell, name: str, cells: list[str], capsys) -> str:
+    """What the check at a notebook's end says, after all its cells were run."""
+    shell.reset(new_session=True)
+    cells = [HEAD, *cells]
+    own = [n for n, cell in enumerate(cells) if cell.startswith("tl.check")]
+    cells = cells if own else [*cells, f'tl.check("{QUESTIONS[name]}.{name}", {name})']
+    last = own[-1] if own else len(cells) - 1
+    for cell in cells[: last + 1]:
+        capsys.readouterr()
+        shell.run_cell(cell, store_history=True)
+    return capsys.readouterr().out
+
+
+def graded(name: str, cells: list[str], folder: Path, **metadata: object) -> tuple[int, str]:
+    """The points of an answer, and all that the grader says, from a process of its own."""
+    part = FOUND[QUESTIONS[name]]
+    given = selfcheck.draw(part.questions[name], 7)
+    (folder / f"{name}.npz").write_bytes(grade._pack(given))
+    text = notebook_of(HEAD, *cells, metadata=metadata).decode()
+    receive, send = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.chdir(folder)
+            sys.modules.pop("helper_of_a_style", None)
+            torch.set_num_threads(1)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            probe = importlib.import_module(f"tricks_lib.coursework.probes.{part.name}")
+            job = {"seed": 5, "limit": LIMIT}
+            definitions = runner.Definitions.of(text)
+            data = runner.answer_question(job, folder, name, definitions, probe)
+            with os.fdopen(send, "wb") as stream:
+                stream.write(data)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    os.close(send)
+    with os.fdopen(receive, "rb") as stream:
+        data = stream.read()
+    os.waitpid(child, 0)
+    arrays = rubric.unpack(data)
+    notes = [str(note) for note in arrays.get("_notes", [])]
+    if "_unanswered" in arrays:
+        return 0, "not answered"
+    if "_missing" in arrays:
+        return 0, "\n".join([str(arrays["_missing"]), *notes])
+    marks = rubric.mark(part.questions[name], given, rubric.Seen(arrays))
+    return sum(m.earned for m in marks), "\n".join([m.problem for m in marks if m.problem] + notes)
+
+
+def test_the_table_is_long_and_wide() -> None:
+    assert len(STYLES) >= 60
+    assert {QUESTIONS[name] for name, _ in STYLES.values()} == set(FOUND)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_what_is_right_for_the_check_earns_its_points(
+    style: str, shell: InteractiveShell, tmp_path: Path, capsys
+) -> None:
+    name, cells = STYLES[style]
+    assert checked(shell, name, cells, capsys) == f"{QUESTIONS[name]}.{name}: right.\n"
+    points, said = graded(name, cells, tmp_path)
+    assert points == FOUND[QUESTIONS[name]].questions[name].points, said
+
+
+@pytest.mark.parametrize("case", TOLD)
+def test_what_is_lost_is_told_by_both(
+    case: str, shell: InteractiveShell, tmp_path: Path, capsys
+) -> None:
+    name, cells, by_check, by_grader = TOLD[case]
+    said = checked(shell, name, cells, capsys)
+    assert by_check in said and ": right.\n" not in said
+    points, said = graded(name, cells, tmp_path)
+    assert points < FOUND[QUESTIONS[name]].questions[name].points
+    assert by_grader in said
+
+
+# ------------------------------------------------------------------- magics, as IPython reads them
+
+CELLS = [
+    "%matplotlib inline\nx = 3\n!ls -l 'it\nlen?",
+    "y = (\n    a\n    % b\n)\n%timeit y",
+    "y = a \\\n    % b\n!echo \\\n  more (\nz = 1",
+    '"""\n%time\n!ls\n"""\n%time\nz = """a\n? """',
+    "files = !ls *.py\nhere, = %pwd\nz = files != 3",
+    "if True:\n    %cd /tmp\n    !ls {x[0]}\nelse:\n    a = 5 % 3",
+    "def f(x):\n    s = '%d (' % x  # !ls (\n    return [\n        s\n        != x\n    ]\n%who",
+    "f'{a}' # '''\n%who\nb = '\\'' + \"#\"\n?b\nb?",
+    "%%time\nx = 1\n%who\n",
+    "\n\n%%bash\nfor i in 1 2; do echo $i; done",
+    "%%capture out\nx = [\n    1\n    % 2]",
+    "    x = 1\n    %who\n    y = 2",
+    ">>> x = 1\n>>> y = (x\n...      % 2)",
+    "def f(\n    a, b=r'\\('\n):\n    return a % b\n\n\n%who f",
+    "x = {\n    'a': 1,  # (\n}\n/f x\n,f a b\n;f a b",
+]
+
+
+def _told(text: str) -> list[str]:
+    """The statements of a transformed cell, but for the magics."""
+    kept = [ast.unparse(s) for s in ast.parse(text).body]
+    magic = re.compile(r"(.*= )?get_ipython\(\)|pass|f\(.*\)")
+    return [s for s in kept if not magic.fullmatch(s)]
+
+
+@pytest.mark.parametrize("number", range(len(CELLS)))
+def test_magics_are_told_from_python_as_by_ipython(number: int) -> None:
+    cell = CELLS[number]
+    theirs = TransformerManager().transform_cell(cell)
+    ours = runner.plain(cell)
+    if "run_cell_magic('bash'" in theirs:
+        assert not ours
+        return
+    if "run_cell_magic(" in theirs:  # its body is a text in theirs
+        theirs = TransformerManager().transform_cell(cell.split("\n", 1)[1])
+    clean = re.sub(r"get_ipython\(\)[^\n]*", "get_ipython()", theirs)
+    assert [_without(s) for s in _told(ours)] == [_without(s) for s in _told(clean)]
+
+
+def _without(statement: str) -> str:
+    """A statement in whose blocks a magic is nothing."""
+    return re.sub(r"(get_ipython\(\)|pass)", "pass", statement)
+
+
+# --------------------------------------------------------------------- what became of an answer
+
+
+def test_a_check_forgets_cells_that_were_changed(shell: InteractiveShell, capsys) -> None:
+    """A helper that was renamed after the answer was run is still there in the kernel alone."""
+    shell.reset(new_session=True)
+    check_module = importlib.import_module("tricks_lib.check")
+    shell.events.register("pre_run_cell", check_module._remember)
+    helper = "def scale(x, by):\n    return (x - by.amin(0)) / (by.amax(0) - by.amin(0))"
+    cells = [(HEAD, "a"), (helper, "b")]
+    cells += [("def min_max(a, b):\n    return scale(a, a), scale(b, a)", "c")]
+    check = 'tl.check("data_processing.min_max", min_max)'
+    try:
+        for cell, number in [*cells, (check, "d")]:
+            shell.run_cell(cell, store_history=True, cell_id=number)
+        assert capsys.readouterr().out == "data_processing.min_max: right.\n"
+        shell.run_cell(helper.replace("scale", "scaled"), store_history=True, cell_id="b")
+        shell.run_cell(check, store_history=True, cell_id="d")
+        assert "no code cell of the notebook makes 'scale'" in capsys.readouterr().out
+        shell.run_cell(helper, store_history=True, cell_id="b")
+        shell.run_cell(check, store_history=True, cell_id="d")
+        assert capsys.readouterr().out == "data_processing.min_max: right.\n"
+    finally:
+        shell.events.unregister("pre_run_cell", check_module._remember)
+        check_module._newest.clear()
+        check_module._outdated.clear()
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="this Python can read it")
+def test_a_newer_f_string_is_told(tmp_path: Path) -> None:
+    source = STYLES["a def"][1][0].replace("\n    low", '\n    f"{x_train["a"]}"\n    low', 1)
+    points, said = graded("min_max", [source, "low = 3"], tmp_path)
+    assert points == 0 and "'min_max' is lost" in said and "may need a newer Python" in said
+
+
+def test_half_of_an_answer_earns_its_part(tmp_path: Path) -> None:
+    name, cells, _, _ = TOLD["half of a class"]
+    assert graded(name, cells, tmp_path)[0] == 3
+
+
+def test_a_retyped_cell_is_told(tmp_path: Path) -> None:
+    notebook = json.loads(notebook_of(HEAD))
+    text = {"cell_type": "markdown", "source": STYLES["a def"][1], "metadata": {}}
+    notebook["cells"].append(text)
+    definitions = runner.Definitions.of(json.dumps(notebook))
+    assert "stands in a text cell" in definitions.why("min_max")
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        ("99.1.2", "it was written for Python 99.1, and is read by"),
+        ("3.8.1", "part of code cell 2 was left out: SyntaxError in its line 3"),
+    ],
+)
+def test_syntax_that_is_not_ours_is_told(version: str, words: str, tmp_path: Path) -> None:
+    source = "low = 3\n\ndef min_max(a, b) -> tuple = 3\n\nhigh = 4"
+    info = {"language_info": {"version": version}}
+    definitions = runner.Definitions.of(notebook_of(HEAD, source, metadata=info).decode())
+    assert words in definitions.why("min_max") and words in definitions.notes[0]
+    space = definitions.run("low", "high")
+    assert (space["low"], space["high"]) == (3, 4)
+    points, said = graded("min_max", [source], tmp_path, **info)
+    assert points == 0 and words in said

@@ -17,7 +17,7 @@ from sphinx.errors import ExtensionError
 
 SCRIPTS = ("searchtools.js", "language_data.js", "searchindex.js")
 NAMES = "|".join(map(re.escape, SCRIPTS))
-SCRIPT = re.compile(rf'\s*<script src="[^"]*\b(?:{NAMES})[^>]*></script>')
+SCRIPT = re.compile(rf'\s*<script\b[^>]* src="[^"]*\b(?:{NAMES})[^>]*></script>')
 # Formulas, code and numbers under figures would fill the excerpts.
 LEFT_OUT = (".math", ".highlight", ".headerlink", ".claim-conditions", ".claim-numbers")
 PAGES = ("index.html", "chapters/**/*.html")

@@ -574,7 +574,7 @@ def test_the_ledger_is_filtered_and_ordered(address: str, browser: Browser) -> N
 
         page.get_by_label("Order").select_option("of the book")
         page.get_by_label("Words").fill("dropout.")
-        ids = page.locator("td.claim-cell:visible .claim-id").all_inner_texts()
+        ids = page.locator("td.claim-cell:visible .claim-id").all_text_contents()
         assert ids and all("dropout" in name for name in ids)
 
 
@@ -718,7 +718,7 @@ def test_a_finger_opens_a_card_and_then_follows(address: str, browser: Browser) 
         box = card.bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= PHONE["width"]
         nothing(axe_violations(page))
-        page.locator("h1").tap()
+        page.locator("article h1").tap()
         assert card.is_hidden()
         links.nth(0).tap()
         card.wait_for()

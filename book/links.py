@@ -10,6 +10,7 @@ nothing for it. Headings, tables, code, formulas and what is a link already stay
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from pybtex.backends.plaintext import Backend
 from pybtex.richtext import Text
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 from sphinx.util.nodes import make_refnode
 
+AS_TEXT = Backend()
 GLOSSARY = "chapters/reference/glossary"
 REFERENCES = ("References", "Further reading")
 #: Words that everyday language uses as well, or that every page is full of.
@@ -59,10 +62,11 @@ def last_name(person: Any) -> str:
     return plain(" ".join([*person.prelast_names, *person.last_names]))
 
 
+@functools.cache  # every name is asked for on every page
 def plain(text: str) -> str:
     """What a field of the bibliography says, without the marks of LaTeX."""
     text = re.sub(r"\$([^$]*)\$", lambda found: re.sub(r"[_{}^\\]", "", found[1]), text)
-    return Text.from_latex(text).render_as("text").replace("\N{NO-BREAK SPACE}", " ")
+    return Text.from_latex(text).render(AS_TEXT).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def work_names(people: Iterable[Any]) -> str:

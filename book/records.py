@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ class Found:
         """The style class of the verdict: ``claim-too-small-to-matter``."""
         return "claim-" + self.verdict.replace(" ", "-")
 
-    @property
+    @cached_property
     def p_value(self) -> float | None:
         """How easily chance would have given this verdict; None for an undecided claim."""
         if self.verdict == law.UNDECIDED:

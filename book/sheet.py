@@ -310,7 +310,7 @@ def _results(verdict: str, results: Sequence[Result], mark: str = "") -> str:
     if len(results) == 1 and not results[0].label:
         told = escape(results[0].effect).replace(" ", space)
     else:  # there is no room for the effects of all
-        told = escape(", ".join(dict.fromkeys(one.label.partition(",")[0] for one in results)))
+        told = escape(", ".join(dict.fromkeys(one.label.partition(", ")[0] for one in results)))
     return f'<font color="{colour}"><b>{word}</b></font>, {told}'
 
 

@@ -53,9 +53,9 @@ def smallest(page: PageObject) -> float:
     """The smallest type on a page, in points."""
     sizes = []
 
-    def note(text: str, _: object, matrix: list[float], __: object, size: float) -> None:
+    def note(text: str, page: list[float], line: list[float], _: object, size: float) -> None:
         if text.strip():
-            sizes.append(abs(matrix[3]) * size)
+            sizes.append(abs(page[3] * line[3]) * size)
 
     page.extract_text(visitor_text=note)
     return min(sizes)
@@ -149,12 +149,12 @@ def test_a_claim_measured_thrice_stands_once_with_both_verdicts() -> None:
     results = [
         sheet.Result(HOLDS, "+1 points", "glyphs"),
         sheet.Result(UNDECIDED, "+0.2 points", "digits"),
-        sheet.Result(HOLDS, "+3 points", "MNIST"),
+        sheet.Result(HOLDS, "+3 points", "1,000 images, MNIST"),
     ]
     lines = [sheet.Line("So.", results, "https://x")]
     (page,) = read(sheet.draw([printed(lines=lines)], "The book", "https://x")).pages
     text = words(page).replace("\N{NO-BREAK SPACE}", " ")
-    assert "● So. holds, glyphs, MNIST; ◇ undecided, digits" in text
+    assert "● So. holds, glyphs, 1,000 images; ◇ undecided, digits" in text
 
 
 def test_more_rows_mean_smaller_type_and_then_another_page() -> None:

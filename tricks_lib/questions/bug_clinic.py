@@ -16,11 +16,11 @@ def __getattr__(name: str) -> Callable[[object], str | None]:
     """``patient_1``, ``patient_2``, ...: each patient of the clinic is a question."""
     kind, _, number = name.partition("_")
     if kind == "patient" and number.isdigit() and int(number) in clinic.PATIENTS:
-        return partial(diagnosis, int(number))
+        return partial(_diagnosis, int(number))
     raise AttributeError(name)
 
 
-def diagnosis(number: int, answer) -> str | None:
+def _diagnosis(number: int, answer) -> str | None:
     """``answer`` is what the patient of this number has, as ``clinic.DIAGNOSES`` calls it."""
     if not isinstance(answer, str):
         return "give the diagnosis as text, such as 'no eval'."

@@ -586,15 +586,20 @@ def test_no_page_says_more_than_its_verdicts(name: str):
 # --- a small book, built ------------------------------------------------------------------------
 
 
+def settings_of_the_book(folder: Path) -> None:
+    """Give a small book the settings, the style and the scripts of the real one."""
+    for name in ("_config.yml", "references.bib"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("static", "templates", "vendor"):
+        shutil.copytree(ROOT / "book" / name, folder / "book" / name)
+
+
 @pytest.fixture
 def small_book(tmp_path: Path) -> Path:
     """A book of two pages with the settings of the real one."""
     folder = tmp_path / "small"
     folder.mkdir()
-    for name in ("_config.yml", "references.bib"):
-        shutil.copy(ROOT / name, folder)
-    for name in ("static", "templates", "vendor"):
-        shutil.copytree(ROOT / "book" / name, folder / "book" / name)
+    settings_of_the_book(folder)
     toc = {"format": "jb-book", "root": "index", "chapters": [{"file": "chapters/a/page"}]}
     toc["chapters"].append({"file": "chapters/bibliography"})
     (folder / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from tests.test_book import (
     build,
     coming_out,
     pages_with,
+    settings_of_the_book,
     stored,
     text_cell,
     write_notebook,
@@ -129,10 +129,7 @@ def test_a_claim_that_is_measured_often_has_a_card_for_each_measurement() -> Non
 @pytest.fixture
 def book(tmp_path: Path) -> Path:
     """A book of one page, a glossary and a bibliography, with the settings of the real one."""
-    for name in ("_config.yml", "references.bib"):
-        shutil.copy(ROOT / name, tmp_path)
-    for name in ("static", "templates", "vendor"):
-        shutil.copytree(ROOT / "book" / name, tmp_path / "book" / name)
+    settings_of_the_book(tmp_path)
     reference = tmp_path / "chapters" / "reference"
     reference.mkdir(parents=True)
     (reference / "glossary.md").write_text(GLOSSARY, encoding="utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from io import BytesIO
 from pathlib import Path
 
@@ -14,7 +13,16 @@ from pypdf import PageObject, PdfReader
 from book import cheat_sheet, sheet, sketches
 from book.records import Found
 from tests.page_rules import ROOT, TRICK_PARTS
-from tests.test_book import build, coming_out, fails, record, stored, text_cell, write_notebook
+from tests.test_book import (
+    build,
+    coming_out,
+    fails,
+    record,
+    settings_of_the_book,
+    stored,
+    text_cell,
+    write_notebook,
+)
 from tricks_lib.law import HOLDS, OPPOSITE, TOO_SMALL, UNDECIDED, VERDICTS
 
 SHEET = "chapters/reference/cheat_sheet"
@@ -231,10 +239,7 @@ curves
 @pytest.fixture
 def book(tmp_path: Path) -> Path:
     """A book of one claim and a cheat sheet, with the settings of the real one."""
-    for name in ("_config.yml", "references.bib"):
-        shutil.copy(ROOT / name, tmp_path)
-    for name in ("static", "templates", "vendor"):
-        shutil.copytree(ROOT / "book" / name, tmp_path / "book" / name)
+    settings_of_the_book(tmp_path)
     pages = [{"file": f"chapters/{name}"} for name in ("sheet", "a/page", "bibliography")]
     toc = {"format": "jb-book", "root": "index", "chapters": pages}
     (tmp_path / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,15 @@ from bs4 import BeautifulSoup, Tag
 
 from book import headlines
 from tests.page_rules import MAX_HEADLINES
-from tests.test_book import ROOT, build, coming_out, fails, stored, text_cell, write_notebook
+from tests.test_book import (
+    build,
+    coming_out,
+    fails,
+    settings_of_the_book,
+    stored,
+    text_cell,
+    write_notebook,
+)
 from tricks_lib import law
 
 MINUTE = "## In one minute"
@@ -48,10 +55,7 @@ def measurements(name: str, claim: dict, **changes: object) -> list[dict]:
 @pytest.fixture
 def book(tmp_path: Path) -> Path:
     """A book of two parts, a page each, with the settings of the real one."""
-    for name in ("_config.yml", "references.bib"):
-        shutil.copy(ROOT / name, tmp_path)
-    for name in ("static", "templates", "vendor"):
-        shutil.copytree(ROOT / "book" / name, tmp_path / "book" / name)
+    settings_of_the_book(tmp_path)
     (tmp_path / "index.md").write_text("# Small\n\n```{verdict-table}\n```\n", encoding="utf-8")
     (tmp_path / "chapters").mkdir()
     (tmp_path / "chapters" / "part.md").write_text(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,6 +17,7 @@ import yaml
 import tricks_lib as tl
 from book import register
 from book.records import MIME
+from tests.test_book import settings_of_the_book
 from tricks_lib import claims
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -401,10 +401,7 @@ def test_rows_come_by_page_and_by_status():
 
 def small_book(folder: Path) -> None:
     """A book of one page with the claim ``page.slug``, and a page of the register."""
-    for name in ("_config.yml", "references.bib"):
-        shutil.copy(ROOT / name, folder)
-    for name in ("static", "templates", "vendor"):
-        shutil.copytree(ROOT / "book" / name, folder / "book" / name)
+    settings_of_the_book(folder)
     pages = ("chapters/a/page", "chapters/reference/register", "chapters/bibliography")
     toc = {"format": "jb-book", "root": "index", "chapters": [{"file": one} for one in pages]}
     declared = tl.Claim("page.slug", "It pays.", "ioffe2015batch, section 3")

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import ast
 import copy
-import io
-import math
 import re
 import statistics
 import sys
-import tokenize
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,7 +64,7 @@ PACKAGES = {
 OPTUNA_SETUP = 'if importlib.util.find_spec("optuna") is None:\n    %pip install -q optuna'
 # Code fits its column in a window of 1280 pixels. A cell's length is told in lines of a hundred
 # columns, so that nobody gains by lines that are too long or loses by those that are wrapped.
-MAX_COLUMNS, FULL_LINE = 79, 100
+MAX_COLUMNS = 79
 MAX_CELLS, MAX_LINES, MEDIAN_LINES = 45, 25, 8
 MAX_WORDS = 90
 MIN_ALT = 20
@@ -319,7 +316,7 @@ def too_wide(cell: NotebookNode, code: str) -> Iterator[str]:
 
 def cell_lengths(page: Page) -> Iterator[str]:
     """Short code cells, one idea each."""
-    lengths = [length(cell.source) for cell in page.code[1:]]
+    lengths = [len(cell.source.splitlines()) for cell in page.code[1:]]
     for cell, lines in zip(page.code[1:], lengths, strict=True):
         if lines > MAX_LINES:
             yield f"cell {cell.id} has {lines} lines, at most {MAX_LINES}"
@@ -327,27 +324,6 @@ def cell_lengths(page: Page) -> Iterator[str]:
         yield f"the median code cell has {statistics.median(lengths)} lines, above {MEDIAN_LINES}"
     if len(page.code) > MAX_CELLS:
         yield f"the page has {len(page.code)} code cells, at most {MAX_CELLS}"
-
-
-def length(source: str) -> int:
-    """How many lines of a hundred columns the code fills, empty ones and comments among them."""
-    lines = source.splitlines()
-    total, at, tokens = 0, 0, []
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.NEWLINE:
-            first, last = tokens[0].start[0] - 1, token.start[0] - 1
-            joined = " ".join(line.strip() for line in lines[first : last + 1])
-            indent = tokens[0].start[1]
-            total += first - at + math.ceil((indent + len(joined)) / FULL_LINE)
-            at, tokens = last + 1, []
-        elif tokens or token.type not in (
-            tokenize.NL,
-            tokenize.COMMENT,
-            tokenize.INDENT,
-            tokenize.DEDENT,
-        ):
-            tokens.append(token)
-    return total + len(lines) - at
 
 
 # ------------------------------------------------------------------------------ the text

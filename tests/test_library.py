@@ -674,6 +674,27 @@ def test_plots_draw_what_they_are_given(study, monkeypatch):
     plt.close("all")
 
 
+def test_panels_show_a_study_each(study):
+    left, right = tl.plots.panels({"both": study, "one": study.only(["fast"])}, baseline="slow")
+    assert [ax.get_title() for ax in (left, right)] == ["both", "one"]
+    assert [len(ax.get_xticks()) for ax in (left, right)] == [2, 1] and not right.get_ylabel()
+    (ax,) = tl.plots.panels([study], draw=tl.plots.curves, metric="val_accuracy")
+    assert ax.get_title() == study.data and ax.get_ylabel() == "val accuracy"
+    long = study.only({"fast": "one arm, with quite a long name", "slow": "two"})
+    (ax,) = tl.plots.panels({"": long})
+    assert "\n" in ax.get_xticklabels()[0].get_text()
+    plt.close("all")
+
+
+def test_a_study_of_some_arms(study):
+    some = study.only({"slow": "late", "fast": "soon"})
+    assert some.arms == ["late", "soon"] and set(some.curves["arm"]) == {"late", "soon"}
+    np.testing.assert_array_equal(some.values("soon"), study.values("fast"))
+    assert some.effect("soon", over="late").conditions == study.effect("fast", "slow").conditions
+    with pytest.raises(KeyError, match="no arm"):
+        study.only(["fast", "none"])
+
+
 def questions():
     """Every question of every page, as ``page.question``."""
     for module in pkgutil.iter_modules(question_pages.__path__):

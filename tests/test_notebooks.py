@@ -206,7 +206,6 @@ BREAKAGES: list[tuple[str, str, Break]] = [
     ("images_exist", "remote", prose("![A drawn line](https://example.org/x.png)")),
     ("images_exist", "silent", prose("![](../../README.md)")),
     ("cell_lengths", "long", source(8, "x = 1\n" * 26)),
-    ("cell_lengths", "long in few lines", source(8, ("x = [" + "1, " * 50 + "1]\n") * 14)),
     ("columns", "cell", source(8, "x = " + "1 + " * 18 + "1.50")),
     ("columns", "snippet", prose("So:\n\n```python\nx = " + "1 + " * 18 + "1.50\n```")),
     ("cell_lengths", "median", lambda cells: [c.update(source="a = 1\n" * 9) for c in cells[3:]]),

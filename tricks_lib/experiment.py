@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from numbers import Integral
@@ -165,6 +165,33 @@ class Study:
     def metrics(self) -> list[str]:
         """The names of all metrics."""
         return [name for name in self.table.columns if name not in ("arm", "seed")]
+
+    def only(self, arms: Sequence[str] | Mapping[str, str]) -> Study:
+        """The same study with some of its arms, in this order; a mapping also renames them.
+
+        Raises:
+            KeyError: no such arm.
+        """
+        names = dict(arms) if isinstance(arms, Mapping) else {arm: arm for arm in arms}
+        for arm in names:
+            self.values(arm, self.metrics[0])
+
+        def chosen(rows: pd.DataFrame) -> pd.DataFrame:
+            if "arm" not in rows:
+                return rows
+            parts = [rows[rows["arm"] == arm].assign(arm=name) for arm, name in names.items()]
+            return pd.concat(parts, ignore_index=True)
+
+        return replace(
+            self,
+            table=chosen(self.table),
+            curves=chosen(self.curves),
+            picks=chosen(self.picks),
+            conditions={
+                n: self.conditions[arm] for arm, n in names.items() if arm in self.conditions
+            },
+            diverged={n: self.diverged[arm] for arm, n in names.items() if arm in self.diverged},
+        )
 
     def values(self, arm: str, metric: str = "test_accuracy") -> np.ndarray:
         """One arm's metric, in the order of the seeds, shape (seeds,).

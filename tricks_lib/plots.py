@@ -5,7 +5,8 @@ Every function draws into the axes that it is given, or makes a figure of its ow
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -92,9 +93,44 @@ def runs(
     for place, arm, row in zip(places, study.arms, values, strict=True):
         axes.scatter(np.full(len(row), place), row, color=shades[arm], s=22, zorder=2)
         axes.hlines(row.mean(), place - 0.2, place + 0.2, color=shades[arm], linewidth=3)
-    axes.set_xticks(places, study.arms)
+    room = axes.get_position().width * axes.figure.get_figwidth() / len(places)  # inches
+    names = [
+        textwrap.fill(arm, max(5, int(12 * room)), break_long_words=False) for arm in study.arms
+    ]
+    axes.set_xticks(places, names, fontsize=8 if room < 1 else 10)
     axes.set(ylabel=metric.replace("_", " "), xlim=(-0.5, len(places) - 0.5))
     _show_if_new(ax)
+
+
+def panels(
+    studies: Mapping[str, Study] | Sequence[Study],
+    metric: str = "test_accuracy",
+    *,
+    draw: Callable[..., None] = runs,
+    baseline: str | None = None,
+    sharey: bool = True,
+) -> list[Axes]:
+    """Studies side by side, one in each panel; ``plt.show()`` then shows them.
+
+    Args:
+        studies: title to study; or studies, each under the name of its data.
+        metric: what is drawn of each.
+        draw: ``runs`` or ``curves``.
+        baseline: the arm to draw in grey.
+        sharey: whether all panels have one scale.
+
+    Returns:
+        The axes, from left to right, for what is to be added.
+    """
+    if not isinstance(studies, Mapping):
+        studies = {study.data: study for study in studies}
+    _, axes = plt.subplots(1, len(studies), sharey=sharey, squeeze=False)
+    for ax, (title, study) in zip(axes.flat, studies.items(), strict=True):
+        draw(study, metric, baseline=baseline, ax=ax)
+        ax.set_title(title)
+        if sharey and ax is not axes.flat[0]:
+            ax.set_ylabel("")
+    return list(axes.flat)
 
 
 def effects(

@@ -81,12 +81,20 @@ USER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-ca
 
 
 def as_user() -> list[str] | None:
-    """What makes a command an ordinary user's; None where such a one cannot run our Python."""
+    """What makes a command an ordinary user's; None where such a one cannot run our Python.
+
+    It must be our very Python for that user as well, outside of a sandbox and in the plainest one.
+    """
     if os.getuid() != 0:
         return []
-    command = [*USER, sys.executable, "-c", "import torch"]
-    if shutil.which("setpriv") is None or subprocess.run(command, capture_output=True).returncode:
+    if shutil.which("setpriv") is None:
         return None
+    ours = "import sys, torch; sys.exit(sys.prefix != sys.argv[1])"
+    run = [sys.executable, "-c", ours, sys.prefix]
+    plainest = ["bwrap", "--unshare-user", "--ro-bind", "/", "/", "--dev", "/dev"]
+    for command in ([*USER, *run], [*USER, *plainest, *run]):
+        if subprocess.run(command, capture_output=True).returncode:
+            return None
     return USER
 
 

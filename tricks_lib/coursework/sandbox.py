@@ -325,7 +325,8 @@ def _bwrap(folder: Path) -> list[str]:
     for place in ("/tmp", "/dev/shm") if _knows_size() else ("/tmp",):
         command += ["--size", str(TMP_BYTES)] if _knows_size() else []
         command += ["--tmpfs", place, "--chmod", "1777", place]
-    places = [Path(sys.prefix), Path(sys.base_prefix), PACKAGE, PACKAGE.parent / "data"]
+    python = Path(sys.executable).resolve().parents[1]  # an environment's links lead there
+    places = [Path(sys.prefix), Path(sys.base_prefix), python, PACKAGE, PACKAGE.parent / "data"]
     places = [path for path in dict.fromkeys(places) if path.is_dir()]
     places = [path for path in places if not path.is_relative_to("/usr")]
     # The folders that lead there: made here, empty but for what is mounted, and open to the runner.

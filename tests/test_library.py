@@ -686,6 +686,19 @@ def test_panels_show_a_study_each(study):
     plt.close("all")
 
 
+def test_runs_along_a_quantity_have_a_band(study):
+    axes = plt.subplots()[1]
+    runs = [study.values(arm) for arm in study.arms]
+    tl.plots.along((10, 100), runs, "accuracy", color="k", ax=axes)
+    tl.plots.along((10, 100), runs, "again", ax=axes)
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), np.mean(runs, axis=1))
+    band = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == pytest.approx((np.min(runs), np.max(runs)))
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["10", "100"]
+    assert axes.get_legend_handles_labels()[1] == ["accuracy", "again"]
+    plt.close("all")
+
+
 def test_a_study_of_some_arms(study):
     some = study.only({"slow": "late", "fast": "soon"})
     assert some.arms == ["late", "soon"] and set(some.curves["arm"]) == {"late", "soon"}

@@ -195,6 +195,36 @@ def gains(
     _show_if_new(ax)
 
 
+def along(
+    places: Sequence[float],
+    runs: Sequence[np.ndarray],
+    label: str = "",
+    *,
+    color: str | None = None,
+    ax: Axes | None = None,
+) -> None:
+    """The mean of the runs along a quantity, with a band from the lowest to the highest run.
+
+    Args:
+        places: values of the quantity, such as numbers of training images; the axis is
+            logarithmic, with a tick at each of them.
+        runs: the runs at each place, shape (places, seeds), such as
+            ``[study.values(arm) for arm in study.arms]``.
+        label: the line's name in the legend.
+        color: default the next one of the axes.
+        ax: where to draw; default a figure of its own.
+    """
+    axes = ax or _new_axes()
+    rows = np.stack(runs)
+    (line,) = axes.plot(places, rows.mean(1), "o-", color=color, label=label)
+    shade = line.get_color()
+    axes.fill_between(places, rows.min(1), rows.max(1), color=shade, alpha=0.15, linewidth=0)
+    axes.set_xscale("log")
+    axes.set_xticks(places, [f"{place:g}" for place in places])
+    axes.minorticks_off()
+    _show_if_new(ax)
+
+
 def show_images(
     images: Tensor | Sequence[Tensor], titles: Sequence[str] = (), *, columns: int = 8
 ) -> None:

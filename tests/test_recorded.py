@@ -403,16 +403,36 @@ def test_a_toy_run_measures_little_and_stores_nothing(studies, monkeypatch):
     assert not (studies / "tiny").exists()
 
 
-def test_a_library_that_trains_differently_is_found(measured, studies, monkeypatch):
-    monkeypatch.setenv("TRICKS_TOY", "1")
-    study()
+def shift_a_toy_run(studies: Path) -> None:
+    """As if it had given another number when the study was recorded."""
     path = studies / "tiny" / "manifest.json"
     manifest = json.loads(path.read_text())
     key = next(iter(manifest["toy"]))
     manifest["toy"][key] *= 1.1
     path.write_text(json.dumps(manifest))
+
+
+def test_a_library_that_trains_differently_is_found(measured, studies, monkeypatch):
+    monkeypatch.setenv("TRICKS_TOY", "1")
+    study()
+    shift_a_toy_run(studies)
     with pytest.raises(RuntimeError, match="library has changed"):
         study()
+
+
+def chaotic(data, lr):
+    """A loss in which the last digits of the inputs are everything."""
+    return {"train_loss": 2 + np.sin(1e6 * data.x_train.double().sum().item())}
+
+
+def test_another_machines_rounding_is_no_other_library(studies, monkeypatch):
+    """A run that is chaotic may end elsewhere."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TRICKS_RECORD", "tiny")
+        study(arms={"chaos": chaotic})
+    monkeypatch.setenv("TRICKS_TOY", "1")
+    shift_a_toy_run(studies)
+    study(arms={"chaos": chaotic})
 
 
 # ---- the book's own studies ---------------------------------------------------------------------

@@ -708,6 +708,20 @@ def test_a_study_of_some_arms(study):
         study.only(["fast", "none"])
 
 
+def test_two_studies_as_one(study):
+    whole = study.only(["slow"]).joined(study.only(["fast"]))
+    assert whole.arms == ["slow", "fast"] and set(whole.curves["arm"]) == {"slow", "fast"}
+    assert repr(whole.effect("fast", "slow")) == repr(study.effect("fast", "slow"))
+    assert whole.effect("fast", "slow").conditions == study.effect("fast", "slow").conditions
+    with pytest.raises(ValueError, match="both studies have an arm 'fast'"):
+        study.joined(study.only(["fast"]))
+    other = study.only({"fast": "new"})
+    with pytest.raises(ValueError, match="differ in data or seeds"):
+        study.joined(dataclasses.replace(other, data="other"))
+    with pytest.raises(ValueError, match="differ in data or seeds"):
+        study.joined(dataclasses.replace(other, table=other.table[1:]))
+
+
 def questions():
     """Every question of every page, as ``page.question``."""
     for module in pkgutil.iter_modules(question_pages.__path__):

@@ -193,6 +193,32 @@ class Study:
             diverged={n: self.diverged[arm] for arm, n in names.items() if arm in self.diverged},
         )
 
+    def joined(self, other: Study) -> Study:
+        """This study with the arms of another one, measured on the same data and seeds.
+
+        Arms of both can then be compared. When and where it was recorded is told of this one.
+
+        Raises:
+            ValueError: other data, other seeds, or an arm that stands in both.
+        """
+        if both := [arm for arm in other.arms if arm in self.arms]:
+            raise ValueError(f"both studies have an arm {both[0]!r}: rename one with only().")
+        if self.data != other.data or set(self.table["seed"]) != set(other.table["seed"]):
+            raise ValueError("these studies differ in data or seeds; measure both alike.")
+
+        def stacked(*tables: pd.DataFrame) -> pd.DataFrame:
+            filled = [table for table in tables if len(table)]
+            return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
+
+        return replace(
+            self,
+            table=stacked(self.table, other.table),
+            curves=stacked(self.curves, other.curves),
+            picks=stacked(self.picks, other.picks),
+            conditions={**self.conditions, **other.conditions},
+            diverged={**self.diverged, **other.diverged},
+        )
+
     def values(self, arm: str, metric: str = "test_accuracy") -> np.ndarray:
         """One arm's metric, in the order of the seeds, shape (seeds,).
 

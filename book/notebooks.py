@@ -99,6 +99,7 @@ def execute(path: Path, extra_env: Mapping[str, str], *, keep_going: bool = Fals
         km=AsyncKernelManager(kernel_name="python3", kernel_spec_manager=_Kernels()),
         resources={"metadata": {"path": str(path.parent)}},
         timeout=CELL_TIMEOUT,
+        startup_timeout=600,  # as busy as the machine may be
         record_timing=False,
         coalesce_streams=True,
         allow_errors=keep_going,

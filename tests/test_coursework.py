@@ -920,9 +920,9 @@ def run_in_container(grader: Path, tmp_path: Path) -> None:
     (grader / "submission" / "data.csv").write_text("x")
     for path, modes in ((grader, 0o755), (grader / "source", 0o711)):
         path.chmod(modes)
-    for path in (grader / "source").iterdir():
-        path.chmod(0o755 if path.name == "open" else 0o700)
     kind = "setpriv" if as_user() else "bwrap"  # as there, if another user can run our Python
+    for path in (grader / "source").iterdir():  # bubblewrap hides by itself what is not to be read
+        path.chmod(0o700 if kind == "setpriv" and path.name != "open" else 0o755)
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     run = [sys.executable, str(grader / "source" / "start.py"), str(grader), kind]
     done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, env=environment)

@@ -87,7 +87,7 @@ def as_user() -> list[str] | None:
     """
     if os.getuid() != 0:
         return []
-    if shutil.which("setpriv") is None:
+    if shutil.which("setpriv") is None or shutil.which("bwrap") is None:
         return None
     ours = "import sys, torch; sys.exit(sys.prefix != sys.argv[1])"
     run = [sys.executable, "-c", ours, sys.prefix]

@@ -113,6 +113,27 @@ def test_ubuntus_restriction_is_told_with_its_mend(tmp_path: Path, monkeypatch) 
         sandbox.find()
 
 
+def test_python_is_found_through_every_link_of_an_environment() -> None:
+    """uv's environments link to a folder that is a link itself, and name another as their home."""
+    need_sandbox()
+    home = Path(sys.base_prefix).resolve()
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:  # the sandbox has a /tmp of its own
+        place = Path(name)
+        (place / "newest").symlink_to(home)
+        python = place / "environment" / "bin" / "python3"
+        python.parent.mkdir(parents=True)
+        python.symlink_to(place / "newest" / "bin" / "python3")
+        version = ".".join(map(str, sys.version_info[:3]))
+        settings = f"home = {home / 'bin'}\nversion = {version}\n"
+        (place / "environment" / "pyvenv.cfg").write_text(settings)
+        code = "from tricks_lib.coursework import sandbox; print(sandbox.find())"
+        paths = [str(ROOT), *(path for path in sys.path if path.endswith("site-packages"))]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        command = [str(python), "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.stdout == "bwrap\n", done.stderr
+
+
 def test_a_control_group_counts_only_if_its_bounds_hold(tmp_path: Path, monkeypatch) -> None:
     """systemd-run that says yes and bounds nothing is no control group."""
     (tmp_path / "cgroup.controllers").write_text("memory pids\n")

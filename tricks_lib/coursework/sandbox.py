@@ -110,7 +110,7 @@ def find(unsafe: bool = False) -> str:
     advice = "--unsafe runs students' code unprotected, with all your rights."
     if shutil.which("bwrap") is None:
         raise SandboxError(f"bubblewrap is missing: apt-get install bubblewrap. {advice}")
-    command = [*_bwrap(Path("/tmp")), "true"]
+    command = [*_bwrap(Path("/tmp")), sys.executable, "-I", "-c", ""]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         trouble = f"bubblewrap does not work here: {done.stderr.strip()}."
@@ -325,8 +325,8 @@ def _bwrap(folder: Path) -> list[str]:
     for place in ("/tmp", "/dev/shm") if _knows_size() else ("/tmp",):
         command += ["--size", str(TMP_BYTES)] if _knows_size() else []
         command += ["--tmpfs", place, "--chmod", "1777", place]
-    python = Path(sys.executable).resolve().parents[1]  # an environment's links lead there
-    places = [Path(sys.prefix), Path(sys.base_prefix), python, PACKAGE, PACKAGE.parent / "data"]
+    places = [Path(sys.prefix), Path(sys.base_prefix), *_ways_to_python()]
+    places += [PACKAGE, PACKAGE.parent / "data"]
     places = [path for path in dict.fromkeys(places) if path.is_dir()]
     places = [path for path in places if not path.is_relative_to("/usr")]
     # The folders that lead there: made here, empty but for what is mounted, and open to the runner.
@@ -340,6 +340,15 @@ def _bwrap(folder: Path) -> list[str]:
     command += ["--tmpfs", str(HERE / "judges"), "--remount-ro", str(HERE / "judges")]
     command += ["--ro-bind", str(folder), "/job", "--remount-ro", "/dev", "--remount-ro", "/"]
     return [*command, "--chdir", "/tmp", "--"]
+
+
+def _ways_to_python() -> list[Path]:
+    """The folders through which the links of an environment's Python lead, from one to the next."""
+    path, found = sys.executable, []
+    while os.path.islink(path):
+        path = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
+        found.append(Path(path).parents[1])
+    return found
 
 
 def _knows_size() -> bool:

@@ -62,13 +62,12 @@ PACKAGES = {
 }
 # The second setup cell of the page on hyperparameter search, word for word.
 OPTUNA_SETUP = 'if importlib.util.find_spec("optuna") is None:\n    %pip install -q optuna'
-# Code fits its column in a window of 1280 pixels. A cell's length is told in lines of a hundred
-# columns, so that nobody gains by lines that are too long or loses by those that are wrapped.
+# Code fits its column in a window of 1280 pixels.
 MAX_COLUMNS = 79
 MAX_CELLS, MAX_LINES, MEDIAN_LINES = 45, 25, 8
 MAX_WORDS = 90
 MIN_ALT = 20
-MAX_HEADLINES = 6
+MAX_HEADLINES, MAX_CLAIMS = 6, 14
 MAX_RTOL = 0.1
 BADGE_IMAGE = "https://colab.research.google.com/assets/colab-badge.svg"
 
@@ -477,7 +476,9 @@ def claim_ids(page: Page) -> Iterator[str]:
 
 
 def headlines(page: Page) -> Iterator[str]:
-    """A page has few claims that a reader came for, each with the place in its source."""
+    """Few claims, fewer that a reader came for, and each of these with the place in its source."""
+    if len(names := {record["id"] for record in page.records}) > MAX_CLAIMS:
+        yield f"has {len(names)} claims, placebos and controls, at most {MAX_CLAIMS}"
     found = {record["id"]: record for record in page.records if record["headline"]}
     if len(found) > MAX_HEADLINES:
         yield f"has {len(found)} headline claims, at most {MAX_HEADLINES}"

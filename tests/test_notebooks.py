@@ -70,8 +70,9 @@ EFFECT = Effect(
 RECORD = record(Claim("demo.few_images", "It helps.", "who2020, table 1", headline=True), EFFECT)
 
 
-def seven_headlines() -> list[NotebookNode]:
-    records = [RECORD | {"id": f"demo.claim_{n}"} for n in range(7)]
+def many_claims(number: int, headline: bool = True) -> list[NotebookNode]:
+    fields = {"headline": headline}
+    records = [RECORD | {"id": f"demo.claim_{n}"} | fields for n in range(number)]
     return [new_output("display_data", data={MIME: found}) for found in records]
 
 
@@ -239,7 +240,8 @@ BREAKAGES: list[tuple[str, str, Break]] = [
     ("placebos", "control", fields(kind="control", verdict="opposite")),
     ("placebos", "undecided", fields(kind="control", verdict="undecided")),
     ("headlines", "no place", fields(place="")),
-    ("headlines", "seven", lambda cells: cells[9].update(outputs=seven_headlines())),
+    ("headlines", "seven", lambda cells: cells[9].update(outputs=many_claims(7))),
+    ("headlines", "fifteen in all", lambda cells: cells[9].update(outputs=many_claims(15, False))),
     ("declared_first", "never", source(7, "DEMO = 1")),
     ("declared_first", "after", lambda cells: cells.insert(8, cells.pop(7))),
     ("declared_first", "inline", source(9, "claim(Claim('demo.few_images'), effect)")),

@@ -177,16 +177,18 @@ def gains(
     axes.axhline(0, color="0.3", linewidth=1)
     if margin is not None:
         axes.axhspan(-margin, margin, color="0.5", alpha=0.15, linewidth=0)
+    everywhere: set[float] = set()
     for (label, found), colour, marker in zip(
         lines.items(), COLOURS * len(lines), MARKERS * len(lines), strict=False
     ):
         means = np.array([e.mean for e in found.values()])
         bars = np.array([[e.mean - e.low, e.high - e.mean] for e in found.values()]).T
         places = list(found)
+        everywhere |= set(places)
         axes.errorbar(places, means, bars, label=label, color=colour, marker=marker, capsize=3)
     if logx:
         axes.set_xscale("log")
-        axes.set_xticks(places, [f"{place:g}" for place in places])
+        axes.set_xticks(sorted(everywhere), [f"{place:g}" for place in sorted(everywhere)])
         axes.minorticks_off()
     metric = next(iter(next(iter(lines.values())).values())).metric
     axes.set(xlabel=xlabel, ylabel=f"gain in {metric.replace('_', ' ')}")

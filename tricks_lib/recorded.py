@@ -66,7 +66,7 @@ TOY_SEEDS = (0, 1)
 SHORT = 600
 #: How much of themselves the inputs change by, how often that is tried, and how many times as far
 #: as it moves a toy run another machine's rounding may move it.
-NUDGE, NUDGES, CHAOS = 1e-6, 4, 10
+NUDGE, NUDGES, CHAOS = 1e-6, 4, 3
 # These change what a run does; a recording must not depend on who has them set.
 _CHANGES = ("TRICKS_SEED", "TRICKS_SEEDS", "TRICKS_BUDGET", "TRICKS_TOY", "TRICKS_RECORD")
 
@@ -521,7 +521,7 @@ def _toy_run(plan: _Plan, share: float, workers: int | None) -> _Stored:
     draws = range(NUDGES if far else 0)
     nudged = [_witness(_toy_measured(plan.nudged(draw), share, workers)) for draw in draws]
     for key, then in far.items():
-        moved = max(abs(found[key] - now[key]) for found in nudged)
+        moved = max(abs(found.get(key, now[key]) - now[key]) for found in nudged)
         if not abs(now[key] - then) <= CHAOS * moved:
             raise RuntimeError(
                 f"study {plan.name!r}: the toy run {key} now gives {now[key]:g}, and gave {then:g} "

@@ -37,7 +37,7 @@ MARKS = {
 PAGE = landscape(A4)
 MARGIN, HEAD, FOOT, GAP = 7 * mm, 10 * mm, 4 * mm, 2.2 * mm
 # How what the names leave of the width is shared: said, measured, do.
-SHARES = (0.15, 0.6, 0.25)
+SHARES = (0.16, 0.54, 0.3)
 COLUMNS = 3  # of the back
 _BARE = [(f"{side}PADDING", (0, 0), (-1, -1), 0) for side in ("LEFT", "RIGHT", "TOP", "BOTTOM")]
 # Points. Below the smallest nobody would read it; a second page comes first.

@@ -94,10 +94,10 @@ def runs(
         axes.scatter(np.full(len(row), place), row, color=shades[arm], s=22, zorder=2)
         axes.hlines(row.mean(), place - 0.2, place + 0.2, color=shades[arm], linewidth=3)
     room = axes.get_position().width * axes.figure.get_figwidth() / len(places)  # inches
-    names = [
-        textwrap.fill(arm, max(5, int(12 * room)), break_long_words=False) for arm in study.arms
-    ]
-    axes.set_xticks(places, names, fontsize=8 if room < 1 else 10)
+    names = [textwrap.fill(a, max(5, int(12 * room)), break_long_words=False) for a in study.arms]
+    longest = max(len(word) for name in names for word in name.split("\n"))
+    size = min(8 if room < 1 else 10, 72 * room / (0.62 * longest))  # a letter is 0.6 of it wide
+    axes.set_xticks(places, names, fontsize=size)
     axes.set(ylabel=metric.replace("_", " "), xlim=(-0.5, len(places) - 0.5))
     _show_if_new(ax)
 

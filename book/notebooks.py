@@ -111,15 +111,15 @@ def execute(path: Path, extra_env: Mapping[str, str], *, keep_going: bool = Fals
     try:
         client.execute(env={**env, **extra_env}, cleanup_kc=True)
     except CellExecutionError as error:
-        raise NotebookError(f"{path}: {_failed_cells(notebook)[0]}") from error
+        raise NotebookError(f"{path}: {next(iter(_failed_cells(notebook).values()))}") from error
     except (DeadKernelError, TimeoutError) as error:
         raise NotebookError(f"{path}: {type(error).__name__}: {error}") from error
     return notebook
 
 
-def _failed_cells(notebook: NotebookNode) -> list[str]:
-    """One paragraph for each cell that raised, unless its tag says that it should."""
-    failures = []
+def _failed_cells(notebook: NotebookNode) -> dict[str, str]:
+    """A paragraph for each cell that raised, by the cell's id, unless its tag says it should."""
+    failures = {}
     for number, cell in enumerate(notebook.cells):
         if cell.cell_type != "code" or "raises-exception" in cell.metadata.get("tags", []):
             continue
@@ -127,7 +127,7 @@ def _failed_cells(notebook: NotebookNode) -> list[str]:
             if output.output_type == "error":
                 source = "\n".join(f"    {line}" for line in cell.source.splitlines())
                 reason = f"{output.ename}: {output.evalue}"
-                failures.append(f"cell {number} ({cell.id}) raised {reason}\n{source}")
+                failures[cell.id] = f"cell {number} ({cell.id}) raised {reason}\n{source}"
     return failures
 
 
@@ -239,7 +239,8 @@ def _again(
     problems, moved, held = [], 0, 0
     print(f"{'claim':<58} {'stored':<32} {what:<32} verdict")
     for path in paths:
-        stored = _records(nbformat.read(path, as_version=4))
+        as_stored = nbformat.read(path, as_version=4)
+        stored = _records(as_stored)
         if not stored:
             continue
         try:
@@ -248,13 +249,21 @@ def _again(
             problems.append(str(error))
             continue
         # A failed assert may be prose that only the stored runs bear out: it counts as a failure.
-        problems += [f"{path}: {failure}" for failure in _failed_cells(notebook)]
+        # Runs that are all the same tell neither way: the claims of that cell are undecided then.
+        failures = _failed_cells(notebook)
+        tied = [cell for cell in as_stored.cells if "raised NoSpread:" in failures.get(cell.id, "")]
+        for cell in tied:
+            del failures[cell.id]
+        undecided = _records(NotebookNode(cells=tied))
+        problems += [f"{path}: {failure}" for failure in failures.values()]
         fresh = _records(notebook)
         for name in stored | fresh:
             old, new = stored.get(name), fresh.get(name)
             if new and new["recorded"]:  # too long to measure again: it was only read
                 continue
-            if old is None or new is None:
+            if new is None and name in undecided:
+                trouble, note = "", "its runs are all the same"
+            elif old is None or new is None:
                 trouble, note = ("no stored record" if old is None else "vanished"), ""
             else:
                 trouble, note = compare(old, new)

@@ -19,10 +19,11 @@ from tricks_lib import Claim, Effect, budget
 from tricks_lib.claims import record
 seed, long = int(os.environ.get("TRICKS_SEED", 0)), budget(100) > 100
 EFFECT = {{"holds": 0.2, "opposite": -0.2, "too small to matter": 0.0, "undecided": 0.11}}
-def claim(name, verdict, seeds=(), recorded=None, more=0.0):
+def claim(name, verdict, seeds=(), recorded=None, more=0.0, spread=None):
     most = int(os.environ.get("TRICKS_SEEDS", 5))
     seeds = (tuple(seeds) or tuple(range(100 * seed, 100 * seed + 5)))[:most]
-    spread = 0.3 if verdict == "undecided" else 0.01
+    if spread is None:
+        spread = 0.3 if verdict == "undecided" else 0.01
     values = EFFECT[verdict] + more + spread * np.linspace(-1, 1, len(seeds))
     effect = Effect(
         values, seeds, "with", "without", "test_accuracy", "made", "cpu", recorded=recorded
@@ -99,6 +100,19 @@ def test_stress_names_the_verdicts_that_turn_around(
     assert "demo.budget (made): was 'holds', is 'opposite'" in shown.err
     assert "0 moved to or from undecided, 1 problems" in shown.out
     assert stored.read_bytes() == before, "a stress run must not store anything"
+
+
+def test_runs_that_are_all_the_same_move_a_verdict_to_undecided(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tied = 'claim("demo.one", "holds", spread=0 if long else None)'
+    path = write(tmp_path / "demo.ipynb", SETUP, f'{tied}\nclaim("demo.two", "holds")', CLAIMS)
+    notebooks.main(["run", str(path)])
+    assert notebooks.main(["stress", "--budget", "2", str(path)]) == 1
+    shown = capsys.readouterr()
+    assert "2 moved to or from undecided, 1 problems" in shown.out
+    assert shown.out.count("moved its runs are all the same") == 2
+    assert "demo.budget" in shown.err and "NoSpread" not in shown.err
 
 
 def test_a_quick_look_takes_fewer_seeds(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:

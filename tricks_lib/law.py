@@ -24,6 +24,10 @@ LOOKS = (5, 10, 20, 40, 80)
 CONFIDENCE = 0.99
 
 
+class NoSpread(ValueError):
+    """The differences are all the same, so they carry no interval."""
+
+
 def verdict(interval: Sequence[float], margin: float, direction: str = "higher") -> str:
     """Judge an effect by its whole interval against the smallest effect that matters.
 
@@ -64,8 +68,9 @@ def interval(
         confidence: how often such intervals cover the true mean.
 
     Raises:
-        ValueError: fewer than two values, or measured ones that are all the same: then the runs
-            did not vary, and no number of them tells what another seed would show.
+        ValueError: fewer than two values.
+        NoSpread: measured ones that are all the same: then the runs did not vary, and no number of
+            them tells what another seed would show.
     """
     values = np.asarray(values, dtype=float)
     if len(values) < 2:
@@ -78,7 +83,7 @@ def interval(
         )
         return float(up.low - down.high), float(up.high - down.low)
     if np.ptp(values) == 0:
-        raise ValueError(
+        raise NoSpread(
             f"all {len(values)} differences are {values[0]:g}: these runs do not vary with the "
             "seed, so they carry no interval. Assert such a fact in a cell instead of claiming it."
         )

@@ -3,10 +3,11 @@
 =====================  =========================================================================
 ``{verdict-table}``    part; a row for each headline claim, a column for each scale. Without a
                        part: all parts, folded up, below a line that counts the verdicts
+``{contradicted}``     the headline claims that came out the opposite and never held
 under *In one minute*  the page's headline claims, and the verdict of each of their measurements
 =====================  =========================================================================
 
-Both are made from the records at every build. The strip is put in while a page is read, so that
+All are made from the records at every build. The strip is put in while a page is read, so that
 the notebooks, which are read elsewhere as well, need nothing for it.
 """
 
@@ -102,11 +103,38 @@ def strip(env: Any, claims: Sequence[Sequence[Found]]) -> Tag:
             nodes.inline("", "", *verdict(one, place), nodes.Text(" "))
             for one, place in zip(group, places(group), strict=True)
         ]
-        link = reference(env, group[0], nodes.Text(group[0].sentence))
-        verdicts = nodes.inline("", "", *came_out, classes=["verdicts"])
-        rows.append(tag("li", link, nodes.Text(" "), verdicts))
+        rows.append(line(env, group, came_out))
+    return listing(rows, "Headline claims")
+
+
+def line(env: Any, measured: Sequence[Found], came_out: Sequence[nodes.Node]) -> Tag:
+    """A claim as a link to its card, and what came out."""
+    link = reference(env, measured[0], nodes.Text(measured[0].sentence))
+    verdicts = nodes.inline("", "", *came_out, classes=["verdicts"])
+    return tag("li", link, nodes.Text(" "), verdicts)
+
+
+def listing(rows: Sequence[Tag], label: str) -> Tag:
+    """The lines of a strip."""
     # A list without bullets is no list to some screen readers unless its role says so.
-    return tag("ul", *rows, css="headline-strip", role="list", **{"aria-label": "Headline claims"})
+    return tag("ul", *rows, css="headline-strip", role="list", **{"aria-label": label})
+
+
+class Contradicted(SphinxDirective):
+    """``{contradicted}``: the headline claims that came out the opposite and never held."""
+
+    def run(self) -> list[nodes.Node]:
+        claims = [
+            group
+            for group in headlines(self.env.claims.values())
+            if law.OPPOSITE in (came_out := {one.verdict for one in group})
+            and law.HOLDS not in came_out
+        ]
+        if not claims:
+            warn("no headline claim came out the opposite without holding", self.get_location())
+            return []
+        rows = [line(self.env, group, tally([group])) for group in claims]
+        return [listing(rows, "Headline claims that came out the opposite")]
 
 
 # --- the table ----------------------------------------------------------------------------------
@@ -130,9 +158,11 @@ class VerdictTable(SphinxDirective):
             title = "The headline claims of this part. Each verdict leads to its numbers."
             return [verdict_table(self.env, claims, title)]
         parts = [list(group) for _, group in groupby(claims, key=lambda group: group[0].part)]
+        # One part stands open, to show what is in them: the first that has something to compare.
+        shown = next((part for part in parts if len(part) > 1), parts[0])
         return [
             nodes.paragraph("", f"{sizes(claims)}: ", *tally(claims), classes=["verdict-sums"]),
-            *[folded(self.env, group, is_open=group is parts[0]) for group in parts],
+            *[folded(self.env, group, is_open=group is shown) for group in parts],
         ]
 
 
@@ -231,5 +261,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register all of the above with Sphinx."""
     app.add_node(Tag, html=(visit_tag, depart_tag))
     app.add_directive("verdict-table", VerdictTable)
+    app.add_directive("contradicted", Contradicted)
     app.add_transform(Strip)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

@@ -166,7 +166,10 @@ def test_headline_claims_stand_on_their_page_and_in_the_table(book: Path) -> Non
     (dash,) = table.select('td > [aria-hidden="true"]')
     assert words(dash.find_next_sibling(class_="visually-hidden")) == "not measured"
 
-    # Another page, in another part, and a claim that is measured twice at one scale.
+    # Another page, in another part, and a claim that is measured twice at one scale. It came out
+    # the opposite only, so the landing page can name it among the tips that were false.
+    with (book / "index.md").open("a", encoding="utf-8") as text:
+        text.write("\n```{contradicted}\n```\n")
     write_notebook(
         book / "chapters" / "more" / "new.ipynb",
         text_cell("# A new page"),
@@ -180,6 +183,9 @@ def test_headline_claims_stand_on_their_page_and_in_the_table(book: Path) -> Non
     assert words(index.select_one(".verdict-sums")) == (
         "2 headline claims, 4 measurements: holds 1 opposite 2 undecided 1"
     )
+    (false,) = index.select("ul.headline-strip li")
+    assert words(false) == "It costs. opposite 2"
+    assert false.a["href"] == "chapters/more/new.html#claim-new-costs-on-digits"
     first, second = index.select("details.verdict-part")
     assert first.has_attr("open") and not second.has_attr("open")
     assert rows_of(first.table) == {"It pays.": expected(PAYS)}

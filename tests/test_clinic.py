@@ -104,7 +104,10 @@ def true_of(complaint: str, course: clinic.Course, scores: dict[str, float]) -> 
     if complaint == faults.STUCK:
         return finite and reported < 0.3
     if complaint == faults.LOW:
-        return finite and 0.25 < reported < of_the_healthy() - 0.02  # more than the margin
+        # It learns: four standard errors of 400 images above a guess among ten. It falls short: by
+        # more than the margin. (Numbers between hang on rounding: that of a processor, or of inputs
+        # changed by a millionth, takes the mixed units from 0.18 to 0.31.)
+        return finite and 0.16 < reported < of_the_healthy() - 0.02
     if complaint == faults.USERS:
         return scores["overstated_accuracy"] > 0.02
     if complaint == faults.AUDIT:

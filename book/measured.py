@@ -63,15 +63,16 @@ def places(measured: Sequence[Found]) -> list[str]:
     """
     data = [named(one.data) for one in measured]
     short = [name.partition(",")[0] for name in data]
+    plain = [name.replace(", standardised", "") for name in data]
     ats = [one.at for one in measured]
-    for texts in (
-        short,
-        ats,
-        [", ".join(filter(None, pair)) for pair in zip(short, ats, strict=True)],
-    ):
+    *ways, longest = (
+        [", ".join(filter(None, pair)) for pair in zip(names, ats, strict=True)]
+        for names in (short, plain, data)
+    )
+    for texts in (short, ats, *ways):
         if all(texts) and len(set(texts)) == len(texts):
             return texts
-    return [", ".join(filter(None, pair)) for pair in zip(data, ats, strict=True)]
+    return longest
 
 
 def expected(found: Iterable[Found]) -> law.Expected:

@@ -348,6 +348,17 @@ def sections(page: Page) -> Iterator[str]:
         yield f"three exercises are wanted, {len(numbered)} are numbered"
 
 
+def findings_first(page: Page) -> Iterator[str]:
+    """The first screen says what to do and what was found: no code stands above it."""
+    if not page.teaches_a_trick:
+        return
+    for cell in page.notebook.cells:
+        if cell.cell_type == "markdown" and "## In one minute" in cell.source:
+            return
+        if cell.cell_type == "code" and "remove-cell" not in _tags(cell):
+            yield f"cell {cell.id} is code that stands above what was found"
+
+
 def use_it(page: Page) -> Iterator[str]:
     """The snippet to paste is plain PyTorch."""
     if not page.teaches_a_trick:
@@ -600,6 +611,7 @@ RULES = (
     columns,
     cell_lengths,
     sections,
+    findings_first,
     use_it,
     paragraphs,
     maths,

@@ -313,6 +313,14 @@ def test_a_claim_may_be_measured_several_times(tmp_path: Path):
         ([("digits", "300 steps"), ("digits", "900 steps")], ["300 steps", "900 steps"]),
         ([("digits", ""), ("digits", "900 steps")], ["digits", "digits, 900 steps"]),
         ([("digits", ""), ("digits, turned", "")], ["digits", "digits, turned"]),
+        (
+            [
+                ("glyphs, standardised", "9 steps"),
+                ("digits", "9 steps"),
+                ("digits, turned", "9 steps"),
+            ],
+            ["glyphs, 9 steps", "digits, 9 steps", "digits, turned, 9 steps"],
+        ),
     ],
 )
 def test_measurements_are_told_apart_in_few_words(where: list, labels: list[str]):

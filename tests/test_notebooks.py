@@ -182,6 +182,7 @@ BREAKAGES: list[tuple[str, str, Break]] = [
     ("title_cell", "no title", change(0, "# A trick", "A trick")),
     ("title_cell", "other page", change(0, "demo.ipynb", "other.ipynb")),
     ("title_cell", "no minutes", change(0, "About 1 minute", "Soon")),
+    ("findings_first", "imports", lambda cells: cells.insert(2, new_code_cell("import torch"))),
     ("clean_outputs", "error", lambda cells: cells[5].update(outputs=[error])),
     ("clean_outputs", "stderr", out("careful", "stderr")),
     ("clean_outputs", "path", out("saved in /home/me/x.pt")),

@@ -71,7 +71,7 @@ class Report:
 
 
 def write(part: parts.Part, folder: Path, honest: int, hostile: int) -> None:
-    """A Moodle export of the class; the hostile ones are spread among the others."""
+    """A Moodle export of the class; the hostile ones are spread among the others by name too."""
     cells = cells_of(part.source.read_text(encoding="utf-8"))
     answers = [c for c in cells if not release.CHECK.search(c) and not c.startswith(release.MEND)]
     colab = {"metadata": {"colab": {"provenance": []}}}
@@ -82,12 +82,12 @@ def write(part: parts.Part, folder: Path, honest: int, hostile: int) -> None:
         sources, more = list(answers), {}
         if is_hostile and bad < hostile:
             bad += 1
-            name = f"Hostile {student:03}"
+            name = f"{student:03} Hostile"
             for question in part.questions:
                 sources.append(WAYS[number % len(WAYS)].format(name=question, part=part.name))
                 number += 1
         else:
-            name = f"Honest {student:03}"
+            name = f"{student:03} Honest"
             if student % 3 == 1:
                 sources, more = ["!pip install -q einops\n%matplotlib inline", *answers], colab
             if student % 3 == 2:
@@ -129,7 +129,7 @@ def grade(name: str, honest: int, hostile: int, source: Path | None, *options: s
         lost = {
             who: [full[q] - int(row[q] or 0) for q in full]
             for who, row in found.items()
-            if who.startswith("Honest") and row["total"] != str(part.points)
+            if who.endswith("Honest") and row["total"] != str(part.points)
         }
         for who in lost:
             said += (folder / "grades_feedback" / f"{who.replace(' ', '_')}.md").read_text("utf-8")

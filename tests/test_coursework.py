@@ -367,6 +367,8 @@ def test_export_for_nbgrader(part: str, tmp_path: Path) -> None:
     nbformat.validate(notebook)
     said = "".join(c.source for c in notebook.cells if c.cell_type == "markdown")
     assert "Keep every cell" in said and "add or delete" not in said and "| For |" not in said
+    # The badge opens the book's own notebook, whose answers nbgrader would not find.
+    assert "colab" not in said.lower() and "new inputs" not in said and "## Hand it in" in said
     assert said.count("all or none**") == len(FOUND[part].questions)
     cells = [cell for cell in notebook.cells if "nbgrader" in cell.metadata]
     about = [cell.metadata["nbgrader"] for cell in cells]
@@ -881,7 +883,7 @@ def test_gradescope_tells_students_of_wrong_files(graded_there) -> None:
     right = notebook_of(*GOOD)
     found = graded_there({"a.ipynb": right, "zz.ipynb": notebook_of("x = 1"), "plot.png": b""})
     assert sum(test["score"] for test in found["tests"]) == 3
-    assert "zz.ipynb was left out; a.ipynb has more of the questions" in found["output"]
+    assert "zz.ipynb was left out; a.ipynb answers more of the questions" in found["output"]
     for files, words in (
         ({"work.py": b"x = 1"}, "no notebook: work.py was handed in. Hand in one notebook"),
         ({}, "no notebook: nothing was handed in"),

@@ -98,9 +98,18 @@ def test_several_attachments_count_once_by_a_rule_that_is_told(tmp_path: Path) -
     put(folder, "ada_12_1004_plot.png", "bob_13_1005_x-1.ipynb")
     ada, bob = submissions.read(folder, QUESTIONS)
     assert (ada.id, ada.file) == ("12", "ada_12_1001_exercises.ipynb")
-    assert "has more of the questions" in ada.notes[0]
+    assert "answers more of the questions" in ada.notes[0]
     assert (bob.id, bob.file) == ("13", "bob_13_1005_x-1.ipynb")  # the later attachment
     assert "x-1.ipynb is newer" in bob.notes[0]
+    # The blank notebook names each question and answers none; what a student wrote comes first.
+    blank = notebook_of(
+        *(f'def {q}(x):\n    raise NotImplementedError("your turn")' for q in QUESTIONS)
+    )
+    folder = put(tmp_path / "blank", "ada_12_1002_exercises.ipynb", data=blank)
+    put(folder, "ada_12_1001_mine.ipynb", data=notebook_of("def double(x):\n    return 2 * x"))
+    put(folder, "bob_13_1003_x.ipynb")
+    ada, _ = submissions.read(folder, QUESTIONS)
+    assert ada.file == "ada_12_1001_mine.ipynb" and "answers more" in ada.notes[0]
     folder = put(tmp_path / "same", "ada/a.ipynb", "ada/b.ipynb", "bob/x.ipynb")
     for name in ("a", "b"):
         os.utime(folder / "ada" / f"{name}.ipynb", (1, 1))
@@ -144,6 +153,9 @@ def test_gradescopes_export_has_its_names(tmp_path: Path) -> None:
     (folder / "submission_metadata.yml").write_text(
         "submission_1:\n  :submitters:\n  - :name: Ada L\n    :sid: '77'\n    :email: a@x.edu\n"
         "  - :name: Bob\n    :sid:\n    :email: b@x.edu\n  :score: 3.0\n"
+        # What an autograder reported, and earlier hand-ins, have names as well.
+        "  :results:\n    tests:\n    - name: read_history\n      score: 1\n"
+        "  :history:\n  - :submitters:\n    - :name: Not Now\n    :score: 1.0\n"
         "submission_2:\n  :submitters:\n  - :name: Cy\n    :email: c@x.edu\n",
         encoding="utf-8",
     )
@@ -173,19 +185,37 @@ def test_the_guides_way_to_upload_works(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "grades.csv").write_text(table, encoding="utf-8")
     columns = "Student,ID,SIS User ID,SIS Login ID,Section,Homework 2 (4711)\n"
     people = '    Points Possible,,,,,9\n"L, Ada",12,,al,1,\nBob,13,,bb,1,\n'
-    people += "Cy,14,,cc,1,\nDan,15,,dd,1,\n"
-    (tmp_path / "gradebook.csv").write_text(columns + people)
+    people += "Cy,14,,cc,1,\nDan,15,,dd,1,\nEve,16,,ee,1,EX\nFay,17,,ff,1,8.5\n"
+    names = "LastName,FirstName,ID,SIS User ID,SIS Login ID,Section,Homework 2 (4711)\n"
+    # As Canvas writes it, with the names apart, and with semicolons.
+    apart = names + "".join(f"x,{line}" for line in people.splitlines(True)).replace(
+        '"L, Ada"', "L"
+    )
     space: dict = {}
-    exec(canvas, space)
-    with (tmp_path / "upload.csv").open(newline="") as file:
-        found = {row["ID"]: row["Homework 2 (4711)"] for row in csv.DictReader(file)}
-    assert found == {"": "", "12": "7", "13": "", "14": "0", "15": ""}
-    people = "Participant 12,L Ada,,9\nParticipant 14,Cy,,9\nParticipant 99,Dan,,9\n"
-    (tmp_path / "worksheet.csv").write_text("Identifier,Full name,Grade,Maximum grade\n" + people)
+    for text in (
+        columns + people,
+        apart,
+        (columns + people).replace('"L, Ada"', "L").replace(",", ";"),
+    ):
+        (tmp_path / "gradebook.csv").write_text("\ufeff" + text, encoding="utf-8")
+        exec(canvas, space)
+        with (tmp_path / "upload.csv").open(newline="") as file:
+            found = {row["ID"]: row["Homework 2 (4711)"] for row in csv.DictReader(file)}
+        # A cell that has something, such as an excuse, keeps it: an empty one would erase it.
+        kept = {"15": "", "16": "EX", "17": "8.5"}
+        assert found == {"": "9", "12": "7", "13": "", "14": "0"} | kept
+    people = "Participant 12,L Ada,,9,None\nParticipant 14,Cy,,9,\nParticipant 99,Dan,5.5,9,\n"
+    head = "Identifier,Full name,Grade,Maximum grade,Feedback comments\n"
+    (tmp_path / "worksheet.csv").write_text(head + people)
     exec(moodle, space)
     with (tmp_path / "upload.csv").open(newline="") as file:
-        found = {row["Identifier"][12:]: row["Grade"] for row in csv.DictReader(file)}
-    assert found == {"12": "7", "14": "0", "99": ""}
+        sheet = list(csv.DictReader(file))
+    assert {row["Identifier"][12:]: row["Grade"] for row in sheet} == {
+        "12": "7",
+        "14": "0",
+        "99": "5.5",
+    }
+    assert sheet[0]["Feedback comments"] == "None"
 
 
 def test_names_and_notebooks_in_odd_encodings(tmp_path: Path) -> None:

@@ -245,6 +245,13 @@ def test_a_retyped_cell_is_told(tmp_path: Path) -> None:
     assert "stands in a text cell" in definitions.why("min_max")
 
 
+def test_what_is_made_below_its_use_is_told() -> None:
+    cells = ["device = torch.device('cpu')", HEAD, *STYLES["a def"][1]]
+    assert "'torch' is made in code cell 2, below" in runner.Definitions.of(
+        notebook_of(*cells)
+    ).why("torch")
+
+
 @pytest.mark.parametrize(
     ("version", "words"),
     [

@@ -186,7 +186,7 @@ class Grader:
             "busy": f"your code was stopped: it took more than {self.limits.seconds:g} seconds.",
             "killed": "your code was stopped: it took too much memory, or ended the sandbox.",
             "output": "your code was stopped: it gave back too much.",
-            "exit 70": "this is not a notebook.",
+            "exit 70": "this is not a notebook, or one from before 2015: open and save it again.",
             "exit 71": f"your code was stopped: it took more than {self.limits.memory:g} GB.",
         }
         if status.startswith("signal "):

@@ -46,8 +46,8 @@ README = """\
 3. Build the image; it installs PyTorch for CPUs, and takes some minutes.
 4. Test it with the solution, `%s`: it must get all points.
 
-Students upload one notebook (.ipynb). Of several the one counts that has most of the questions, of
-these the newest. Keep this file to yourself: it holds the solution and the seed.
+Students upload one notebook (.ipynb). Of several the one counts that answers most of the questions,
+of these the newest. Keep this file to yourself: it holds the solution and the seed.
 """
 START = """\
 # Starts the grader with as little in memory as can be: without the library's plots and data.

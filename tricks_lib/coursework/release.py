@@ -197,6 +197,13 @@ NBGRADER_RULES = """\
 - Write helper functions in the answer's own cell, or in new cells above it.
 - A question earns all of its points or none.
 """
+NBGRADER_END = """\
+## Hand it in
+
+Save the notebook and submit it where you got it. When it is graded, its checks run again.
+"""
+# In place of the badge, which opens the book's own notebook: nbgrader cannot grade that one.
+BADGE = re.compile(r"^\[!\[Open in Colab\]\([^\n]*\n+", re.MULTILINE)
 
 
 def nbgrader(part: Part, folder: Path) -> Path:
@@ -215,8 +222,10 @@ def nbgrader(part: Part, folder: Path) -> Path:
     notebook = read(part.source)
     for cell in notebook["cells"]:
         if cell["cell_type"] != "code":
-            rules = cell["source"].startswith("## How this works")
-            text = NBGRADER_RULES.strip() if rules else cell["source"]
+            text = BADGE.sub("", cell["source"])
+            for own in (NBGRADER_RULES, NBGRADER_END):
+                if text.startswith(own.partition("\n")[0]):
+                    text = own.strip()
             cell["source"] = with_rubrics(text, part, all_or_none)
             continue
         cell.setdefault("metadata", {})

@@ -583,6 +583,12 @@ class Definitions:
             return f"{name!r} stands in a text cell of the notebook; turn it into a code cell."
         if name in self._magic:
             return f"{name!r} is made by a magic or a shell command, which the grader does not run."
+        later = [block for block in self.blocks if name in block.binds]
+        if later:
+            return (
+                f"{name!r} is made in code cell {later[0].cell}, below the cell that uses it; move "
+                "it up."
+            )
         return f"no code cell of the notebook makes {name!r}; was its cell deleted, or renamed?"
 
 

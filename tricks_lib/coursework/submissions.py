@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
+from .runner import cells_of
+
 MAX_NOTEBOOK = 20 * 2**20  # of sources; outputs are taken out first
 MAX_RAW = 400 * 2**20  # with its outputs
 MAX_ZIP = 200 * 2**20
@@ -111,8 +113,8 @@ class _Entry:
 def read(place: Path, questions: Iterable[str] = ()) -> list[Submission]:
     """All submissions, one a student, by name.
 
-    Of several notebooks of a student the one counts that has most of the questions, of these the
-    newest, and of these the last in the alphabet; the notes name those that were left out.
+    Of several notebooks of a student the one counts that answers most of the questions, of these
+    the newest, and of these the last in the alphabet; the notes name those that were left out.
 
     Args:
         place: a folder or a zip file.
@@ -189,7 +191,7 @@ def _choose(group: list[_Entry], questions: tuple[str, ...]) -> Submission:
         candidates,
         key=lambda c: (
             not c[2],
-            _defines(c[1], questions) if several else 0,
+            _answers(c[1], questions) if several else 0,
             c[0].order,
             c[0].time,
             c[0].path.as_posix(),
@@ -200,8 +202,8 @@ def _choose(group: list[_Entry], questions: tuple[str, ...]) -> Submission:
     for other, text, trouble in others:
         if trouble:
             why = f"it {trouble}"
-        elif _defines(text, questions) < _defines(data, questions):
-            why = f"{best.path} has more of the questions"
+        elif _answers(text, questions) < _answers(data, questions):
+            why = f"{best.path} answers more of the questions"
         elif (other.order, other.time) < (best.order, best.time):
             why = f"{best.path} is newer"
         else:
@@ -221,6 +223,8 @@ def _without_notebook(entries: list[_Entry]) -> Submission:
         problem = f"{NO_NOTEBOOK}: {shown} {problems[0]}"
     elif any(re.search(r"\.ipynb\.\w+$", entry.path.name, re.IGNORECASE) for entry in real):
         problem += "; its name must end in .ipynb, without another ending after it"
+    elif any(entry.path.suffix.lower() == ".zip" for entry in real):
+        problem += "; a zip file inside of a zip file is not opened"
     file = (real or entries)[0].path
     return Submission("", (file.parent if not real else file).as_posix(), None, problem)
 
@@ -261,14 +265,18 @@ def _stripped(data: bytes) -> bytes:
     return done.stdout if done.returncode == 0 else data
 
 
-def _defines(data: bytes | None, questions: tuple[str, ...]) -> int:
-    """How many of the questions a notebook seems to answer, by their names alone."""
+def _answers(data: bytes | None, questions: tuple[str, ...]) -> int:
+    """How many of the questions a notebook seems to answer: it makes the name, in a cell where
+    nothing is left to do. The blank notebook answers none."""
     if data is None:
         return -1
-    text = data.decode("utf-8", "replace")
-    # In JSON a line of a cell begins after a quote, or after \n where a cell is one text.
+    try:
+        cells = cells_of(data.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return 0
+    made = "\n".join(cell for cell in cells if '"your turn"' not in cell)
     return sum(
-        bool(re.search(rf'(?:"|\\n)(?:def |class |){re.escape(name)}\b\s*[(:=]', text))
+        bool(re.search(rf"^(?:def |class |){re.escape(name)}\b\s*[(:=]", made, re.MULTILINE))
         for name in questions
     )
 
@@ -341,11 +349,20 @@ def _submitters(
         if folder in path.parents and entry.size < MAX_NOTEBOOK:
             text = entry.read().decode("utf-8", "replace")
     people: list[dict[str, str]] = []
-    inside = False
+    inside, among = False, -1  # whether this submission; the indent of its submitters
     for line in text.splitlines():
+        indent = len(line) - len(line.lstrip())
         if not line.startswith((" ", "-")):
-            inside = line.strip().strip(":'\"") == who.name
-        elif inside and (match := re.match(r"\s*(-?)\s*:?(name|sid|email):\s*(.*)", line)):
+            inside, among = line.strip().strip(":'\"") == who.name, -1
+        elif re.match(r"\s*:submitters:", line):
+            among = indent
+        elif indent < among or (indent == among and not line.lstrip().startswith("-")):
+            among = -1  # the next field of the submission, such as its results
+        elif (
+            inside
+            and among >= 0
+            and (match := re.match(r"\s*(-?)\s*:?(name|sid|email):\s*(.*)", line))
+        ):
             if match[1] or not people:
                 people.append({})
             people[-1].setdefault(match[2], match[3].strip().strip("'\""))

@@ -106,7 +106,8 @@ def test_several_attachments_count_once_by_a_rule_that_is_told(tmp_path: Path) -
         *(f'def {q}(x):\n    raise NotImplementedError("your turn")' for q in QUESTIONS)
     )
     folder = put(tmp_path / "blank", "ada_12_1002_exercises.ipynb", data=blank)
-    put(folder, "ada_12_1001_mine.ipynb", data=notebook_of("def double(x):\n    return 2 * x"))
+    mine = 'def double(x):\n    # raise NotImplementedError("your turn")\n    return 2 * x'
+    put(folder, "ada_12_1001_mine.ipynb", data=notebook_of(mine))
     put(folder, "bob_13_1003_x.ipynb")
     ada, _ = submissions.read(folder, QUESTIONS)
     assert ada.file == "ada_12_1001_mine.ipynb" and "answers more" in ada.notes[0]

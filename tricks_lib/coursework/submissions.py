@@ -274,7 +274,8 @@ def _answers(data: bytes | None, questions: tuple[str, ...]) -> int:
         cells = cells_of(data.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return 0
-    made = "\n".join(cell for cell in cells if '"your turn"' not in cell)
+    left = re.compile(r"^\s*raise NotImplementedError\(.your turn.\)", re.MULTILINE)
+    made = "\n".join(cell for cell in cells if not left.search(cell))
     return sum(
         bool(re.search(rf"^(?:def |class |){re.escape(name)}\b\s*[(:=]", made, re.MULTILINE))
         for name in questions

@@ -249,7 +249,7 @@ def _again(
             problems.append(str(error))
             continue
         # A failed assert may be prose that only the stored runs bear out: it counts as a failure.
-        # Runs that are all the same tell neither way: the claims of that cell are undecided then.
+        # Runs that are all the same tell neither way: what their cell did not get to is undecided.
         failures = _failed_cells(notebook)
         tied = [cell for cell in as_stored.cells if "raised NoSpread:" in failures.get(cell.id, "")]
         for cell in tied:
@@ -262,7 +262,7 @@ def _again(
             if new and new["recorded"]:  # too long to measure again: it was only read
                 continue
             if new is None and name in undecided:
-                trouble, note = "", "its runs are all the same"
+                trouble, note = "", "its cell stopped at runs that are all the same"
             elif old is None or new is None:
                 trouble, note = ("no stored record" if old is None else "vanished"), ""
             else:

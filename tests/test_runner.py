@@ -111,7 +111,7 @@ def test_runs_that_are_all_the_same_move_a_verdict_to_undecided(
     assert notebooks.main(["stress", "--budget", "2", str(path)]) == 1
     shown = capsys.readouterr()
     assert "2 moved to or from undecided, 1 problems" in shown.out
-    assert shown.out.count("moved its runs are all the same") == 2
+    assert shown.out.count("moved its cell stopped at runs that are all the same") == 2
     assert "demo.budget" in shown.err and "NoSpread" not in shown.err
 
 

@@ -156,7 +156,7 @@ def test_gradescopes_export_has_its_names(tmp_path: Path) -> None:
         "  - :name: Bob\n    :sid:\n    :email: b@x.edu\n  :score: 3.0\n"
         # What an autograder reported, and earlier hand-ins, have names as well.
         "  :results:\n    tests:\n    - name: read_history\n      score: 1\n"
-        "  :history:\n  - :submitters:\n    - :name: Not Now\n    :score: 1.0\n"
+        "  :history:\n  - :id: 4\n    :submitters:\n    - :name: Not Now\n    :score: 1.0\n"
         "submission_2:\n  :submitters:\n  - :name: Cy\n    :email: c@x.edu\n",
         encoding="utf-8",
     )

@@ -245,11 +245,14 @@ def test_a_retyped_cell_is_told(tmp_path: Path) -> None:
     assert "stands in a text cell" in definitions.why("min_max")
 
 
-def test_what_is_made_below_its_use_is_told() -> None:
-    cells = ["device = torch.device('cpu')", HEAD, *STYLES["a def"][1]]
-    assert "'torch' is made in code cell 2, below" in runner.Definitions.of(
-        notebook_of(*cells)
-    ).why("torch")
+def test_what_is_made_below_its_use_is_told(tmp_path: Path) -> None:
+    uses = "def min_max(x_train, x_test):\n    return x_train.to(device), x_test"
+    above = notebook_of("device = torch.device('cpu')", HEAD, uses)
+    definitions = runner.Definitions.of(above)
+    definitions.run("min_max")
+    assert "'torch' is made in code cell 2, below cell 1" in definitions.why("device")
+    # Made in a branch that was not taken: that is not a matter of order.
+    assert "below" not in runner.Definitions.of(above).why("torch")
 
 
 @pytest.mark.parametrize(

@@ -525,7 +525,8 @@ def _toy_run(plan: _Plan, share: float, workers: int | None) -> _Stored:
         nudged = _witness(_toy_measured(plan.nudged(draw), share, workers))
         moved = {key: abs(nudged.get(key, now[key]) - now[key]) for key in far}
         far = {k: t for k, t in far.items() if not abs(now[k] - t) <= CHAOS * moved[k]}
-    for key, then in far.items():
+    if far:
+        key, then = next(iter(far.items()))
         raise RuntimeError(
             f"study {plan.name!r}: the toy run {key} now gives {now[key]:g}, and gave {then:g} "
             "when the study was recorded. The library has changed what the study does: measure "

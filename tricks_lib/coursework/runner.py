@@ -555,15 +555,15 @@ class Definitions:
         if text[:MAX_TEXT] not in self.notes:
             self.notes.append(text[:MAX_TEXT])
 
-    def why(self, name: str, depth: int = 0) -> str:
-        """Why a name is not there, in one sentence."""
+    def why(self, name: str, depth: int = 0, used: int | None = None) -> str:
+        """Why a name is not there, in one sentence; ``used`` is the code cell that asked for it."""
         if name in self._failed:
             block, error = self._failed[name]
             if isinstance(error, ModuleNotFoundError):
                 return without_package(error.name or "")
             lost = lost_name(str(error)) if isinstance(error, NameError) else ""
             if lost and lost != name and depth < 5:
-                return self.why(lost, depth + 1)
+                return self.why(lost, depth + 1, block.cell)
             made = f"{name!r} is made in code cell {block.cell}, which "
             if isinstance(error, _TooLong):
                 return made + "takes too long to be run again; make it inside of the function."
@@ -583,12 +583,9 @@ class Definitions:
             return f"{name!r} stands in a text cell of the notebook; turn it into a code cell."
         if name in self._magic:
             return f"{name!r} is made by a magic or a shell command, which the grader does not run."
-        later = [block for block in self.blocks if name in block.binds]
-        if later:
-            return (
-                f"{name!r} is made in code cell {later[0].cell}, below the cell that uses it; move "
-                "it up."
-            )
+        below = [b.cell for b in self.blocks if name in b.binds and used and b.cell > used]
+        if below:
+            return f"{name!r} is made in code cell {below[0]}, below cell {used}, which uses it."
         return f"no code cell of the notebook makes {name!r}; was its cell deleted, or renamed?"
 
 

@@ -355,7 +355,7 @@ def _submitters(
         indent = len(line) - len(line.lstrip())
         if not line.startswith((" ", "-")):
             inside, among = line.strip().strip(":'\"") == who.name, -1
-        elif re.match(r"\s*:submitters:", line):
+        elif not people and re.match(r"\s*:submitters:", line):  # not those of an earlier hand-in
             among = indent
         elif indent < among or (indent == among and not line.lstrip().startswith("-")):
             among = -1  # the next field of the submission, such as its results

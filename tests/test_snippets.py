@@ -38,6 +38,7 @@ GOES_ON_FROM: dict[tuple[str, int], tuple[int, ...]] = {
     ("sanity_checks", 1): (0,),
     ("hyperparameter_search", 1): (0,),
     ("mixing", 1): (0,),
+    ("weight_decay", 1): (0,),
     ("transformers", 2): (0, 1),
     ("transfer_learning", 2): (0, 1),
 }
@@ -441,16 +442,15 @@ def _(snippet: Snippet) -> None:
     torch.testing.assert_close(model(x[:1]), model(x)[:1], atol=1e-5, rtol=1e-4)
 
 
-@situation("dropout", "whole maps are dropped")
-def _(snippet: Snippet) -> None:
-    block = snippet.run()["block"].train()
-    dropped = (block(torch.randn(1, 3, 8, 8)) == 0).all(dim=(2, 3))
-    assert 0 < dropped.sum() < 32
-
-
-@situation("weight_decay", "norms, biases and a frozen layer")
+@situation("dropout", "masks in training alone")
 def _(snippet: Snippet) -> None:
     names = snippet.run()
+    assert not names["model"].training and 0 <= names["accuracy"] <= 1
+
+
+@situation("weight_decay", "norms, biases, embeddings and a frozen layer")
+def _(snippet: Snippet) -> None:
+    names = snippet.run(0)
     model = nn.Sequential(nn.Linear(12, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 10))
     groups = names["decay_groups"](model, 0.1)
     assert [len(group["params"]) for group in groups] == [2, 4]
@@ -460,6 +460,22 @@ def _(snippet: Snippet) -> None:
     names["soft_threshold"](model, lr=0.1, l1=0.5)
     assert torch.equal(model[0].weight, frozen)
     assert (model[3].weight == 0).any() and model[3].bias.all()
+    reader = nn.Sequential(nn.Embedding(9, 4), nn.LayerNorm((5, 4)), nn.Linear(4, 9, bias=False))
+    decayed, others = (group["params"] for group in names["decay_groups"](reader, 0.1))
+    assert decayed == [reader[2].weight] and len(others) == 3
+    reader[2].weight = reader[0].weight  # tied: one matrix, in one group
+    decayed, others = (group["params"] for group in names["decay_groups"](reader, 0.1))
+    assert not decayed and len(others) == 3
+
+
+@situation("weight_decay", "either optimizer, and a rate that falls to zero")
+def _(snippet: Snippet) -> None:
+    old, new = "AdamW(decay_groups(model, 0.05), lr=1e-3)", "SGD(decay_groups(model, 5e-4), lr=0.1)"
+    for changes in ({}, {old: new}):
+        groups = Snippet("weight_decay", changes).run()["optimizer"].param_groups
+        assert [len(group["params"]) for group in groups] == [2, 3]
+        assert groups[0]["weight_decay"] > 0 == groups[1]["weight_decay"]
+        assert all(group["lr"] < 1e-6 for group in groups)
 
 
 @situation("mixing", "mixed labels to train on, whole ones to validate")
@@ -724,7 +740,18 @@ FAULTS = [
         "copied.grad is not None and not",
     ),
     ("bug_clinic", "a healthy script", "copy.deepcopy(model)", "model"),
-    ("weight_decay", "norms, biases and a frozen layer", " and w.requires_grad", ""),
+    (
+        "weight_decay",
+        "norms, biases, embeddings and a frozen layer",
+        "if w.requires_grad",
+        "if True",
+    ),
+    (
+        "weight_decay",
+        "norms, biases, embeddings and a frozen layer",
+        "(nn.Embedding, nn.LayerNorm)",
+        "nn.LayerNorm",
+    ),
 ]
 
 

@@ -35,6 +35,7 @@ TRICKS = {page.path.stem: page for page in PAGES if page.teaches_a_trick}
 # Cells whose text says that they go on from cells above them. All others stand alone.
 GOES_ON_FROM: dict[tuple[str, int], tuple[int, ...]] = {
     ("bug_clinic", 1): (0,),
+    ("defaults_that_travel", 1): (0,),
     ("sanity_checks", 1): (0,),
     ("hyperparameter_search", 1): (0,),
     ("mixing", 1): (0,),
@@ -620,9 +621,31 @@ def _(snippet: Snippet) -> None:
 def _(snippet: Snippet) -> None:
     model = "model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))"
     mine = short_loader(3, 8, 8)
-    names = snippet.run(model=model, loader="loader = mine", given={"mine": mine})
+    names = snippet.run(
+        model=model, loader="loader = mine", parts="parts = 1", given={"mine": mine}
+    )
     for mean, now in zip(names["averaged"].parameters(), names["model"].parameters(), strict=True):
         assert mean.requires_grad and not torch.equal(mean, now)
+
+
+@situation("defaults_that_travel", "a step for each group of batches, and none in between")
+def _(snippet: Snippet) -> None:
+    steps: list[float] = []
+
+    class Counting(torch.optim.Adam):
+        def step(self, closure: None = None) -> None:  # type: ignore[override]
+            steps.append(max(p.grad.norm().item() for p in self.param_groups[0]["params"]))
+            super().step(closure)
+
+    mine = short_loader(64)
+    optimizer = "optimizer = Counting(model.parameters(), lr=0.01)"
+    for parts, wanted in ((1, 3), (3, 1), (2, 1)):
+        steps.clear()
+        given = {"mine": mine, "Counting": Counting}
+        snippet.run(
+            loader="loader = mine", optimizer=optimizer, parts=f"parts = {parts}", given=given
+        )
+        assert len(steps) == wanted and all(norm <= 1.001 for norm in steps)
 
 
 @situation("transformers", "a text of one's own, for two epochs")

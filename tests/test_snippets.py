@@ -34,6 +34,7 @@ PAGES = [Page.read(path.relative_to(ROOT)) for path in find_notebooks([ROOT / "c
 TRICKS = {page.path.stem: page for page in PAGES if page.teaches_a_trick}
 # Cells whose text says that they go on from cells above them. All others stand alone.
 GOES_ON_FROM: dict[tuple[str, int], tuple[int, ...]] = {
+    ("augmentation", 2): (0, 1),
     ("bug_clinic", 1): (0,),
     ("defaults_that_travel", 1): (0,),
     ("sanity_checks", 1): (0,),

@@ -244,6 +244,8 @@ SCALES = (
     ("*digits*", "real"),
     ("handwriting*", "real"),
     ("text*", "real"),
+    ("wine", "real"),
+    ("breast cancer", "real"),
     ("*", "made"),
 )
 

@@ -41,6 +41,7 @@ GOES_ON_FROM: dict[tuple[str, int], tuple[int, ...]] = {
     ("hyperparameter_search", 1): (0,),
     ("mixing", 1): (0,),
     ("weight_decay", 1): (0,),
+    ("stacking_tricks", 2): (1,),
     ("transformers", 2): (0, 1),
     ("transfer_learning", 2): (0, 1),
 }
@@ -480,12 +481,21 @@ def _(snippet: Snippet) -> None:
 
 @situation("mixing", "mixed labels to train on, whole ones to validate")
 def _(snippet: Snippet) -> None:
-    names = snippet.run()
+    names = snippet.run(mixing="mixing, smoothing = True, 0.0")
     x, y = next(iter(names["train_loader"]))
     assert y.shape == (len(x), 10) and not torch.equal(y, y.round())
     torch.testing.assert_close(y.sum(1), torch.ones(len(x)))
     assert next(iter(names["val_loader"]))[1].dtype == torch.int64
+    assert names["train_loss"].label_smoothing == 0 == names["val_loss"].label_smoothing
+
+
+@situation("mixing", "one of the two tricks as it stands, and only in training")
+def _(snippet: Snippet) -> None:
+    names = snippet.run()
+    assert next(iter(names["train_loader"]))[1].dtype == torch.int64
     assert names["train_loss"].label_smoothing > 0 == names["val_loss"].label_smoothing
+    trained, judged = (set(names[part].indices) for part in ("train_data", "val_data"))
+    assert trained and judged and not trained & judged
 
 
 @situation("mixing", "the temperature leaves the answers as they were, and lowers the loss")
@@ -499,11 +509,13 @@ def _(snippet: Snippet) -> None:
 
 @situation("mixing", "grey pictures, a short last batch, a batch of one")
 def _(snippet: Snippet) -> None:
-    y = "torch.randint(num_classes, (17,))"
-    small = Snippet("mixing", {"Conv2d(3,": "Conv2d(1,", "batch_size=64": "batch_size=8"})
-    names = small.run(data=f"data = TensorDataset(torch.rand(17, 1, 28, 28), {y})")
-    assert [len(x) for x, _ in names["train_loader"]] == [8, 8, 1]
-    assert len(names["logits"]) == 17
+    y = "torch.randint(num_classes, (21,))"
+    for mixing in ("mixing = False", "mixing = True"):
+        small = Snippet("mixing", {"Conv2d(3,": "Conv2d(1,", "batch_size=64": "batch_size=8"})
+        data = f"data = TensorDataset(torch.rand(21, 1, 28, 28), {y})"
+        names = small.run(data=data, mixing=mixing)
+        assert [len(x) for x, _ in names["train_loader"]] == [8, 8, 1]
+        assert len(names["logits"]) == 4
 
 
 @situation("early_stopping", "the best weights come back")
@@ -700,6 +712,16 @@ def _(snippet: Snippet) -> None:
     augment = snippet.run()["augment"]
     assert augment(picture(28, 28)).size == (28, 28)
     assert augment(torch.zeros(3, 32, 32, dtype=torch.uint8)).dtype == torch.uint8
+
+
+@situation("stacking_tricks", "the mean over networks and views")
+def _(snippet: Snippet) -> None:
+    names = snippet.run()
+    models, x = [names["good_network"](3, 10) for _ in range(3)], torch.rand(5, 3, 32, 32)
+    mean = names["mean_answer"](models, x)
+    torch.testing.assert_close(mean.sum(1), torch.ones(5))
+    torch.testing.assert_close(mean, names["mean_answer"](models, x.flip(-1)))
+    assert not any(model.training for model in models)
 
 
 @situation("stacking_tricks", "leaving one out")

@@ -282,3 +282,21 @@ def test_bombs_are_refused_early(kind: str, tmp_path: Path) -> None:
         if kind != "deep names":  # these are empty notebooks, with silly names
             assert found["eve"].data is None and found["eve"].problem
         assert peak < len(data) * 4 + 2e7 and took < 5
+
+
+@pytest.mark.parametrize("filler", ["\n" * 10**6, " \n" * 10**6, "return\n" * 10**6, "x" * 10**7])
+def test_no_hand_in_holds_up_a_class(filler: str, tmp_path: Path) -> None:
+    """What is said of a stranger's text in the grader's own process takes time in proportion."""
+    for name in "ab":
+        (tmp_path / f"{name}.ipynb").write_bytes(notebook_of(filler, filler + "raise"))
+    start = time.process_time()
+    found = submissions.read_one(tmp_path, QUESTIONS)
+    assert found.data is not None and time.process_time() - start < 10
+
+
+def test_a_leftover_below_a_return_is_no_blank_notebook(tmp_path: Path) -> None:
+    left = "    raise NotImplementedError('your turn')"
+    (tmp_path / "z.ipynb").write_bytes(notebook_of(f"def double(x):\n{left}"))
+    (tmp_path / "a.ipynb").write_bytes(notebook_of(f"def double(x):\n    return 2 * x\n{left}"))
+    os.utime(tmp_path / "a.ipynb", (0, 0))
+    assert submissions.read_one(tmp_path, QUESTIONS).file == "a.ipynb"

@@ -271,6 +271,10 @@ def _parse(text: str, before: int = 0) -> list[ast.stmt]:
         return ast.parse("\n" * before + text).body
 
 
+# What only a newer Python may read: types with parameters, except*, and stars in x[*a].
+_NEWER = re.compile(
+    r"^[ \t]*(type \w|except[ \t]*\*)|(def|class) \w+\[|\w\[[ \t]*\*|\*\w+[ \t]*:[ \t]*\*", re.M
+)
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
@@ -374,7 +378,7 @@ class Definitions:
         with contextlib.suppress(*UNREADABLE):
             return _parse(self._sources[number])
         text = self._sources[number] = plain(source)
-        self._magic |= set(re.findall(r"^\s*(\w+)\s*=\s*[%!]", source, re.MULTILINE))
+        self._magic |= set(re.findall(r"^[ \t]*(\w+)[ \t]*=[ \t]*[%!]", source, re.M))
         with contextlib.suppress(*UNREADABLE):
             return _parse(text)
         found: list[ast.stmt] = []
@@ -396,7 +400,7 @@ class Definitions:
         used = tuple(int(n) for n in re.findall(r"\d+", self.version)[:2])
         if used > here:
             what += f"; it was written for Python {used[0]}.{used[1]}"
-        elif "f-string" in str(error) or re.search(r"^\s*type \w|(def|class) \w+\[", text, re.M):
+        elif "f-string" in str(error) or _NEWER.search(text):
             what += "; it may need a newer Python"
         else:
             return f"part of code cell {number} was left out: {what}"
@@ -572,8 +576,8 @@ class Definitions:
                 return f"{made}{_named(error)}."
             return f"{made}fails when it is run again: {_named(error)}."
         makes = re.compile(
-            rf"^\s*((async\s+)?def|class)\s+{re.escape(name)}\b"
-            rf"|^\s*{re.escape(name)}\s*=[^=]",
+            rf"^[ \t]*((async[ \t]+)?def|class)[ \t]+{re.escape(name)}\b"
+            rf"|^[ \t]*{re.escape(name)}[ \t]*=[^=]",
             re.MULTILINE,
         )
         for text, what in self._unread:

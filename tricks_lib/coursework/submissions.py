@@ -31,6 +31,7 @@ MAX_ZIP = 200 * 2**20
 MAX_NAMES = 10_000  # in a student's zip file
 MAX_EXPORT_NAMES = 200_000  # in the platform's
 MAX_NAME = 1000  # characters of a path in it
+MAX_CODE = 2**20  # characters in which answers are looked for
 MAX_NOTEBOOKS = 20  # of one student, of which one counts
 SMALL = 4 * 2**20  # a notebook that needs no stripping
 NO_NOTEBOOK = "no notebook"
@@ -187,11 +188,12 @@ def _choose(group: list[_Entry], questions: tuple[str, ...]) -> Submission:
         candidates.append((entry, *_load(entry, room)))
         room -= entry.size
     several = len(candidates) > 1
+    answered = {id(c[0]): _answers(c[1], questions) if several else 0 for c in candidates}
     ranked = sorted(
         candidates,
         key=lambda c: (
             not c[2],
-            _answers(c[1], questions) if several else 0,
+            answered[id(c[0])],
             c[0].order,
             c[0].time,
             c[0].path.as_posix(),
@@ -199,10 +201,10 @@ def _choose(group: list[_Entry], questions: tuple[str, ...]) -> Submission:
     )
     *others, (best, data, problem) = ranked
     notes = []
-    for other, text, trouble in others:
+    for other, _, trouble in others:
         if trouble:
             why = f"it {trouble}"
-        elif _answers(text, questions) < _answers(data, questions):
+        elif answered[id(other)] < answered[id(best)]:
             why = f"{best.path} answers more of the questions"
         elif (other.order, other.time) < (best.order, best.time):
             why = f"{best.path} is newer"
@@ -274,12 +276,25 @@ def _answers(data: bytes | None, questions: tuple[str, ...]) -> int:
         cells = cells_of(data.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return 0
-    left = re.compile(r"^\s*raise NotImplementedError\(.your turn.\)", re.MULTILINE)
-    made = "\n".join(cell for cell in cells if not left.search(cell))
-    return sum(
-        bool(re.search(rf"^(?:def |class |){re.escape(name)}\b\s*[(:=]", made, re.MULTILINE))
-        for name in questions
-    )
+    room, made = MAX_CODE, set()
+    for cell in cells:
+        found, left, returned = set(), False, False
+        for line in filter(str.strip, cell[:room].split("\n")):
+            name = _MADE.match(line)
+            found |= {name[1]} if name else set()
+            word = line.lstrip()[:40]
+            if word.startswith("def "):
+                returned = False
+            elif word.startswith("return"):
+                returned = True
+            elif word.startswith("raise NotImplementedError(") and "your turn" in word:
+                left = left or not returned  # below a return it says nothing
+        made |= set() if left else found
+        room = max(0, room - len(cell))
+    return len(made & set(questions))
+
+
+_MADE = re.compile(r"(?:async def |def |class |)(\w+)\b[ \t]*[(:=]")
 
 
 # ------------------------------------------------------------------------- whose is it

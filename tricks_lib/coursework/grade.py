@@ -175,7 +175,10 @@ class Grader:
             )
         if "_unanswered" in seen:
             return self._lost(name, "not answered.")
-        return mark(self.part.questions[name], self.given[name], seen)
+        marks = mark(self.part.questions[name], self.given[name], seen)
+        if any(found.problem for found in marks) and (versions := seen.text("_versions")):
+            notes.append(versions)
+        return marks
 
     def _lost(self, name: str, problem: str) -> list[Mark]:
         return [Mark(c.text, 0, c.points, problem) for c in self.part.questions[name].rubric]

@@ -13,7 +13,9 @@ import __future__
 import ast
 import builtins
 import contextlib
+import copy
 import dis
+import functools
 import importlib
 import importlib.util
 import io
@@ -21,9 +23,11 @@ import json
 import linecache
 import os
 import re
+import shlex
 import signal
 import struct
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -55,6 +59,7 @@ class Observer:
         self.seed = seed
         self.calls = 0
         self.arrays: dict[str, np.ndarray] = {}
+        self.devices: set[str] = set()  # of the tensors that came back
         self.returned = 0  # calls that gave something back
         self.turns = False  # whether one said that it is still to be written
 
@@ -96,6 +101,7 @@ class Observer:
 
         self.arrays[f"{name}.type"] = np.array(type(value).__name__[:MAX_TEXT])
         if isinstance(value, torch.Tensor):
+            self.devices.add(value.device.type)
             problem = _no_numbers(value)
             if problem:
                 self.arrays[f"{name}.error"] = np.array(f"give back {problem}.")
@@ -145,6 +151,17 @@ class Observer:
         finally:
             for place, name, value in before:
                 setattr(place, name, value)
+
+
+WITHOUT_GPU = (
+    "your code needs a GPU, and the grader has none; name 'cuda' only where "
+    "torch.cuda.is_available() says so."
+)
+
+
+def _wants_gpu(text: str) -> bool:
+    """Whether an error's text says that there is no GPU."""
+    return bool(re.search(r"NVIDIA driver|not compiled with CUDA|No CUDA GPUs|CUDA device", text))
 
 
 def _no_numbers(value: Any) -> str:
@@ -205,12 +222,26 @@ def plain(source: str) -> str:
         if (magic and continued) or (not inside and _MAGIC.fullmatch(line.strip())):
             indent = line[: len(line) - len(line.lstrip())]
             timed = re.match(r"%time\s+(.+)", line.strip())
-            lines[number] = indent + ("" if magic else timed[1] if timed else lost)
+            folders = _mkdir(line.strip())
+            lines[number] = indent + ("" if magic else timed[1] if timed else folders or lost)
             magic = continued = line.endswith("\\")
         else:
             magic = False
             depth, quote, continued = _after(line, depth, quote)
     return "\n".join(lines)
+
+
+def _mkdir(line: str) -> str:
+    """What ``!mkdir -p x`` does, as Python; empty if a line is anything else, or does more."""
+    found = re.fullmatch(r"[!%]\s*mkdir\s+([^$*?;&|<>`\\\n]+)", line)
+    try:
+        words = shlex.split(found[1]) if found else []
+    except ValueError:
+        return ""
+    places = [word for word in words if not word.startswith("-")]
+    if not places or any(re.search(r"[{}]", re.sub(r"\{\w+\}", "", p)) for p in places):
+        return ""
+    return "; ".join(f"__import__('os').makedirs(f{p!r}, exist_ok=True)" for p in places)
 
 
 # What no Python statement can look like: an escape at its beginning, a question, x = !ls.
@@ -303,6 +334,11 @@ class Block:
         """Whether it does nothing but import."""
         return isinstance(self.statement, ast.Import | ast.ImportFrom)
 
+    @functools.cached_property
+    def is_setting(self) -> bool:
+        """Whether it makes folders, or sets how a library works, which nothing names."""
+        return _is_setting(self.statement)
+
     @property
     def is_definition(self) -> bool:
         """Whether it defines something and calls nothing, so that running it is cheap."""
@@ -367,7 +403,9 @@ class Definitions:
     def source(self, block: Block) -> str:
         """The text of a statement."""
         lines = self._sources[block.cell].split("\n")
-        return "\n".join(lines[block.statement.lineno - 1 : block.statement.end_lineno])
+        marks = [d.lineno for d in getattr(block.statement, "decorator_list", ())]
+        first = min([block.statement.lineno, *marks])
+        return "\n".join(lines[first - 1 : block.statement.end_lineno])
 
     def _statements(self, number: int, source: str) -> list[ast.stmt]:
         """The statements of a cell; of one that does not parse, those that do."""
@@ -453,7 +491,8 @@ class Definitions:
                     makes = makes - known
                 elif not makes:
                     makes = block.changes & needed
-                if number not in chosen and (makes or _is_star(block.statement)):
+                always = _is_star(block.statement) or (block.is_setting and number < end)
+                if number not in chosen and (makes or always):
                     chosen.add(number)
                     needed |= block.loads
                     if block.loads & {"eval", "exec", "globals", "vars"}:
@@ -465,9 +504,18 @@ class Definitions:
         """How many statements stand above the last check of an answer; all, if it is older."""
         made = [n for n, block in enumerate(self.blocks) if name in block.binds]
         checks = [
-            n for n, block in enumerate(self.blocks) if checked_question(block.statement) == name
+            n for n, block in enumerate(self.blocks) if name in checked_questions(block.statement)
         ]
         return checks[-1] if made and checks and checks[-1] > made[-1] else len(self.blocks)
+
+    def versions(self, name: str) -> str:
+        """Which of several code cells made an answer that counts; empty if there is one."""
+        whole = [b for b in self.blocks if name in b.binds and not _has_stub(b.statement)]
+        cells = list(dict.fromkeys(block.cell for block in whole))
+        if len(cells) < 2:
+            return ""
+        shown = ", ".join(map(str, cells[:-1]))
+        return f"{name!r} is made in code cells {shown} and {cells[-1]}; cell {cells[-1]} counts."
 
     def _changes(self, statement: ast.stmt, values: set[str]) -> set[str]:
         """The names whose values a statement changes where they stand."""
@@ -514,27 +562,64 @@ class Definitions:
             sys.modules["__main__"] = module
         space = module.__dict__
         space["input"] = _no_input
+        # What a notebook has, and a file of Python has not; both only show something.
+        space["display"] = lambda *values, **options: None
+        space["get_ipython"] = lambda: None
         clock = _Clock(seconds)
         self._shown.clear()
-        last = {}
-        for block in self.needed(*names):
-            try:
-                code = self._prepare(block)
-                with contextlib.nullcontext() if block.is_import else clock:
-                    self._execute(code, space)
-            except (Exception, SystemExit, _TooLong) as error:  # the next one may be all right
-                for name in block.binds:
-                    self._failed[name] = block, error
-                    if isinstance(error, _TooLong):  # half of a loop is worse than none of it
-                        space.pop(name, None)
-                if not block.is_import:
+        last: dict[str, tuple[int, Any]] = {}
+        blocks = self.needed(*names)
+        chains = [chain for block in blocks for chain in _chains(block.statement)]
+        todo, done, lost = list(enumerate(blocks)), [], []
+        while todo:
+            lost, before = [], len(done)
+            for number, block in todo:
+                # What was made below it meanwhile stays: the last one in the notebook counts.
+                later = {n for other in done if other > number for n in blocks[other].binds}
+                kept = {n: space[n] for n in block.binds & later if n in space}
+                error = self._try(block, space, clock)
+                space.update(kept)
+                if isinstance(error, NameError):
+                    lost.append((number, block, error))
+                elif error is not None and not block.is_import:
                     self._note_failure(block, error)
-                continue
-            for name in block.binds & set(names):
-                if callable(space.get(name)):
-                    last[name] = space[name]
+                if error is not None:
+                    continue
+                done.append(number)
+                _load_inner(block, chains, space)
+                for name in block.binds & set(names):
+                    if callable(space.get(name)) and number >= last.get(name, (0,))[0]:
+                        last[name] = number, space[name]
+            # Cells that stand in another order than that in which they were run: once more.
+            if len(done) == before or not lost:
+                break
+            todo = [(number, block) for number, block, _ in lost]
+        for _, block, error in lost:
+            self._note_failure(block, error)
+        last = {name: value for name, (_, value) in last.items()}
         # A name may have been used again, for what its function gave back.
         return space | last
+
+    def _try(self, block: Block, space: dict, clock: _Clock) -> BaseException | None:
+        """Run a statement; what it raised."""
+        try:
+            code = self._prepare(block)
+            with contextlib.nullcontext() if block.is_import else clock:
+                self._execute(code, space)
+        except FileExistsError as error:
+            return None if block.is_setting else self._fail(block, error, space)
+        except (Exception, SystemExit, _TooLong) as error:  # the next one may be all right
+            return self._fail(block, error, space)
+        for name in block.binds:
+            self._failed.pop(name, None)
+        return None
+
+    def _fail(self, block: Block, error: BaseException, space: dict) -> BaseException:
+        for name in block.binds:
+            self._failed[name] = block, error
+            if isinstance(error, _TooLong):  # half of a loop is worse than none of it
+                space.pop(name, None)
+        return error
 
     def _prepare(self, block: Block) -> types.CodeType:
         name = f"<cell {block.cell}>"
@@ -542,7 +627,10 @@ class Definitions:
             self._shown.add(block.cell)
             lines = [f"{line}\n" for line in self._sources[block.cell].split("\n")]
             linecache.cache[name] = len(lines), None, lines, name
-        return _compiled(block.statement, name, self.flags)
+        statement = block.statement
+        if any(map(_is_check, ast.walk(statement))):
+            statement = _Unchecked().visit(copy.deepcopy(statement))
+        return _compiled(statement, name, self.flags)
 
     def _execute(self, code: types.CodeType, space: dict[str, Any]) -> None:
         try:
@@ -569,6 +657,8 @@ class Definitions:
             if lost and lost != name and depth < 5:
                 return self.why(lost, depth + 1, block.cell)
             made = f"{name!r} is made in code cell {block.cell}, which "
+            if _wants_gpu(str(error)):
+                return f"{made}needs a GPU. The grader has none: {WITHOUT_GPU}"
             if isinstance(error, _TooLong):
                 return made + "takes too long to be run again; make it inside of the function."
             if isinstance(error, OSError):
@@ -625,6 +715,43 @@ class _Clock:
 
     def _end(self, *_: object) -> None:
         raise _TooLong
+
+
+def _chains(tree: ast.AST) -> Iterator[list[str]]:
+    """Names such as ``matplotlib.pyplot``, each as a list of its parts."""
+    for node in ast.walk(tree):
+        parts = []
+        while isinstance(node, ast.Attribute):
+            parts.append(node.attr)
+            node = node.value
+        if parts and isinstance(node, ast.Name):
+            yield [node.id, *reversed(parts)]
+
+
+def _load_inner(block: Block, chains: list[list[str]], space: dict[str, Any]) -> None:
+    """Import the modules inside of those that a statement imports, where the notebook uses them.
+
+    In a kernel something else has mostly loaded them: ``import matplotlib`` is then enough.
+    """
+    tops = {n: space.get(n) for n in block.binds if isinstance(space.get(n), types.ModuleType)}
+    used = {chain[0] for chain in chains}
+    for node in ast.walk(block.statement):  # in functions
+        for alias in node.names if isinstance(node, ast.Import) else ():
+            if not alias.asname and alias.name in used and alias.name not in tops:
+                tops[alias.name] = alias.name
+    for chain in chains:
+        found = tops.get(chain[0])
+        if isinstance(found, str) and found != "tricks_lib":
+            with contextlib.suppress(Exception):
+                found = tops[chain[0]] = importlib.import_module(found)
+        for part in chain[1:]:
+            # A late library loads itself when it is looked into.
+            if not isinstance(found, types.ModuleType) or found.__name__ == "tricks_lib":
+                break
+            if not hasattr(found, part):
+                with contextlib.suppress(Exception):
+                    importlib.import_module(f"{found.__name__}.{part}")
+            found = getattr(found, part, None)
 
 
 def _no_input(*_: object) -> None:
@@ -690,11 +817,33 @@ def is_stub(statement: ast.stmt) -> bool:
 
 
 def _has_stub(statement: ast.stmt) -> bool:
-    """Whether a function or class is a stub, or still says "your turn" somewhere."""
+    """Whether a function or class is a stub, or comes to a raise that says "your turn".
+
+    Below a return such a raise is left over, and says nothing.
+    """
     if not _is_named(statement):
         return False
-    turns = (n for n in ast.walk(statement) if isinstance(n, ast.Constant))
-    return is_stub(statement) or any(turn.value == "your turn" for turn in turns)
+    if is_stub(statement):
+        return True
+    for line in statement.body:
+        if isinstance(statement, ast.ClassDef):
+            if _has_stub(line):
+                return True
+        elif any(isinstance(node, ast.Return | ast.Yield) for node in _own(line)):
+            return False
+        elif isinstance(line, ast.Raise):
+            return any(getattr(node, "value", "") == "your turn" for node in ast.walk(line))
+    return False
+
+
+def _own(tree: ast.AST) -> Iterator[ast.AST]:
+    """What is run where it stands: all but the insides of functions, classes and lambdas."""
+    left = [tree]
+    while left:
+        node = left.pop()
+        yield node
+        if not (_is_named(node) or isinstance(node, ast.Lambda)):
+            left += ast.iter_child_nodes(node)
 
 
 def _is_named(statement: ast.stmt) -> bool:
@@ -705,14 +854,27 @@ def _is_star(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*"
 
 
-def checked_question(statement: ast.stmt) -> str:
-    """The question whose check a statement is, such as "min_max"; empty if it is none."""
-    call = statement.value if isinstance(statement, ast.Expr) else None
-    if not isinstance(call, ast.Call) or not call.args:
-        return ""
-    called = getattr(call.func, "attr", getattr(call.func, "id", ""))
-    text = getattr(call.args[0], "value", "")
-    return text.rpartition(".")[2] if called == "check" and isinstance(text, str) else ""
+def checked_questions(statement: ast.stmt) -> set[str]:
+    """The questions whose checks a statement runs, such as {"min_max"}, as far as it names them."""
+    if not any(map(_is_check, _own(statement))):
+        return set()
+    texts = {n.value for n in _own(statement) if isinstance(n, ast.Constant)}
+    texts = {text for text in texts if isinstance(text, str)}
+    return {text.rpartition(".")[2] for text in texts if re.fullmatch(r"\w+\.\w+", text)}
+
+
+def _is_check(tree: ast.AST) -> bool:
+    called = tree.func if isinstance(tree, ast.Call) else None
+    return getattr(called, "attr", getattr(called, "id", "")) == "check"
+
+
+class _Unchecked(ast.NodeTransformer):
+    """Takes the checks out of a statement that is run again."""
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        if _is_check(node) and checked_questions(ast.Expr(node)):
+            return ast.copy_location(ast.Constant(None), node)
+        return self.generic_visit(node)
 
 
 def _root(tree: ast.expr) -> str:
@@ -728,6 +890,52 @@ def _is_container(statement: ast.stmt) -> bool:
     kinds = ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp
     made = _root(value.func) if isinstance(value, ast.Call) else ""
     return isinstance(value, kinds) or made in ("list", "dict", "set", "defaultdict", "OrderedDict")
+
+
+# Of libraries, what sets how they work; and what makes folders. Both are cheap.
+_SETS = {"setrecursionlimit", "seterr", "setcontext", "use_deterministic_algorithms"}
+_SETS |= {"set_default_dtype", "set_default_device", "set_grad_enabled", "makedirs", "mkdir"}
+# What they may call to say with what: anything else could be a training.
+_HELPS = {"Path", "PurePath", "join", "exists", "isdir", "is_dir", "isfile", "expanduser", "getcwd"}
+_HELPS |= {"cwd", "home", "str", "resolve", "absolute", "abspath", "dirname", "basename", "format"}
+_HELPS |= {"device", "is_available", "Context", "getcontext", "int", "float", "__import__"}
+
+
+def _sets(call: ast.Call) -> bool:
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    if name == "system" and call.args and isinstance(call.args[0], ast.Constant):
+        return str(call.args[0].value).lstrip().startswith("mkdir ")
+    of_torch = name.startswith("set_") and _root(call.func) == "torch"
+    return of_torch or name in _SETS
+
+
+def _is_setting(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.If | ast.With | ast.Try):
+        lines = [*statement.body, *getattr(statement, "orelse", ())]
+        lines += getattr(statement, "finalbody", ())
+        lines += [line for h in getattr(statement, "handlers", ()) for line in h.body]
+        inner = [line for line in lines if not isinstance(line, ast.Pass)]
+        calls = [node for node in _own(statement) if isinstance(node, ast.Call)]
+        return bool(inner) and all(map(_is_setting, inner)) and all(map(_is_cheap, calls))
+    if isinstance(statement, ast.For):  # over names that stand there
+        listed = isinstance(statement.iter, ast.List | ast.Tuple) and not _calls(statement.iter)
+        return listed and all(map(_is_setting, statement.body))
+    if isinstance(statement, ast.Assign):  # such as getcontext().prec = 50
+        left = [_called(t.value) for t in statement.targets if isinstance(t, ast.Attribute)]
+        return left == ["getcontext"] and not _calls(statement.value)
+    if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Call):
+        return False
+    calls = [node for node in _own(statement) if isinstance(node, ast.Call)]
+    return _sets(statement.value) and all(map(_is_cheap, calls))
+
+
+def _called(tree: ast.AST) -> str:
+    function = getattr(tree, "func", None)
+    return getattr(function, "attr", getattr(function, "id", ""))
+
+
+def _is_cheap(call: ast.Call) -> bool:
+    return _sets(call) or _called(call) in _HELPS
 
 
 def _is_definition(statement: ast.stmt) -> bool:
@@ -840,6 +1048,8 @@ def probe_notebook(
                 see._error("probe", error)
     if see.unanswered:
         see.arrays["_unanswered"] = np.array(1)
+    if versions := definitions.versions(name):
+        see.arrays["_versions"] = np.array(versions[:MAX_TEXT])
     for key, value in list(see.arrays.items()):
         if key.endswith(".error"):
             lost, package = lost_name(str(value)), re.search("No module named '(\\w+)", str(value))
@@ -850,6 +1060,8 @@ def probe_notebook(
                 see.arrays[key] = np.array(text[:MAX_TEXT])
             elif "ModuleNotFoundError" in str(value) and package:
                 see.arrays[key] = np.array(without_package(package[1]))
+            elif _wants_gpu(str(value)):
+                see.arrays[key] = np.array(WITHOUT_GPU)
     return see
 
 
@@ -858,12 +1070,39 @@ def answer_question(job: dict, folder: Path, name: str, definitions: Definitions
     with np.load(folder / f"{name}.npz", allow_pickle=False) as file:
         given = inputs(file)
     definitions.is_main = True
+    _stand_in()
     see = probe_notebook(definitions, probe, name, given, job["seed"], 0.5 * job["limit"])
     if definitions.notes:
         see.arrays["_notes"] = np.array(definitions.notes[:20])
     buffer = io.BytesIO()
     np.savez(buffer, **{k: v for k, v in see.arrays.items() if v.dtype.kind in "biufU"})
     return buffer.getvalue()
+
+
+class _Shown(types.ModuleType):
+    """A module of IPython where there is none: whatever it shows is not seen."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *values, **options: None
+
+
+def _stand_in() -> None:
+    """What a notebook has around it and the grader has not: nothing that an answer rests on."""
+    with contextlib.suppress(ImportError):  # its bars need a browser
+        bars = importlib.import_module("tqdm.std")
+        notebook = sys.modules["tqdm.notebook"] = types.ModuleType("tqdm.notebook")
+        notebook.tqdm = notebook.tqdm_notebook = bars.tqdm
+        notebook.trange = notebook.tnrange = bars.trange
+        sys.modules["tqdm"].notebook = notebook
+    if "IPython" not in sys.modules and importlib.util.find_spec("IPython") is None:
+        shown = sys.modules["IPython"] = _Shown("IPython")
+        shown.__path__ = []
+        shown.display = sys.modules["IPython.display"] = _Shown("IPython.display")
+    # What torch.compile keeps: the runner's own place, which another user made, is closed.
+    place = tempfile.mkdtemp(prefix="compiled-")
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.environ["TRITON_CACHE_DIR"] = place
 
 
 def _limit(job: dict) -> None:

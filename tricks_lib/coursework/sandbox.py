@@ -322,7 +322,8 @@ def _bwrap(folder: Path) -> list[str]:
     command += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
     command += ["--ro-bind-try", "/etc/alternatives", "/etc/alternatives"]
     command += ["--proc", "/proc", "--dev", "/dev"]
-    for place in ("/tmp", "/dev/shm") if _knows_size() else ("/tmp",):
+    # Colab's own folder is there as well: many save to "/content/best.pt".
+    for place in ("/tmp", "/content", "/dev/shm") if _knows_size() else ("/tmp", "/content"):
         command += ["--size", str(TMP_BYTES)] if _knows_size() else []
         command += ["--tmpfs", place, "--chmod", "1777", place]
     places = [Path(sys.prefix), Path(sys.base_prefix), *_ways_to_python()]

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import decimal
 import importlib
+import inspect
 import io
+import os
 import random
+import re
 import sys
+import tempfile
 import tokenize
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 
 import numpy as np
@@ -23,7 +28,7 @@ import torch
 
 from ..check import outdated
 from .rubric import Question, Seen, mark
-from .runner import Definitions, Observer, checked_question, inputs, probe_notebook
+from .runner import WITHOUT_GPU, Block, Definitions, Observer, inputs, probe_notebook
 
 PUBLIC_SEED = 0
 SECONDS = 2.0  # for what a notebook calls outside of functions; the grader allows more
@@ -31,7 +36,8 @@ MADE = (torch.Tensor, torch.nn.Module, torch.optim.Optimizer, torch.Generator, t
 MADE += (np.ndarray, np.generic, np.random.Generator)
 # What the grader certainly has, besides Python's own modules.
 PACKAGES = {"torch", "torchvision", "numpy", "scipy", "pandas", "matplotlib", "mpl_toolkits"}
-PACKAGES |= {"sklearn", "joblib", "tqdm", "PIL", "tricks_lib"} | sys.stdlib_module_names
+PACKAGES |= {"sklearn", "joblib", "tqdm", "PIL", "tricks_lib", "IPython"} | sys.stdlib_module_names
+START_DEPTH = 1000  # how deep functions may call each other when Python starts
 OLDEST = (3, 10)  # the Python that the grader may have
 
 
@@ -71,8 +77,8 @@ def check_answer(
             raise NotImplementedError
         if problem := _problem(question, given, see):
             return problem
-        cells = cells_run(name)
-        if cells is not None:
+        cells = cells_run()
+        if cells is not None and name not in _being_read:
             problem = read_problem(question, probe, name, Definitions(cells), seed)
             return problem and f"right here, but not as the grader reads this notebook: {problem}"
     for value in _notebook_values(answer):
@@ -102,18 +108,20 @@ def _same_chances() -> Iterator[None]:
 # ------------------------------------------------------------------- as the grader reads it
 
 
-def cells_run(name: str) -> list[str] | None:
-    """The cells that were run in this notebook, or None where none of them checks ``name``.
+def cells_run() -> list[str] | None:
+    """The cells that were run in this notebook; None where there is no notebook.
 
-    Without a notebook, and where nothing remembers the cells, there is nothing to read.
+    However a check is called, in a loop or by a function: its answer is read out of them.
     """
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     cells = list(getattr(getattr(shell, "history_manager", None), "input_hist_raw", []))
     # A cell that was run again stands once in the notebook, and counts as it was run last.
     gone = outdated()
     cells = [c for n, c in enumerate(cells) if c not in cells[n + 1 :] and c not in gone]
-    blocks = Definitions(cells[-1:]).blocks
-    return cells if any(checked_question(block.statement) == name for block in blocks) else None
+    return cells if any(cell.strip() for cell in cells) else None
+
+
+_being_read: set[str] = set()  # answers: a check inside of them asks nothing again
 
 
 def read_problem(
@@ -122,10 +130,17 @@ def read_problem(
     """What the grader would find wrong with the answer in these cells, or None."""
     given, main = draw(question, seed), sys.modules["__main__"]
     definitions.is_main = True
+    _being_read.add(name)
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            _as_at_first(),
+            _elsewhere(),
+        ):
             see = probe_notebook(definitions, probe, name, inputs(given), seed, SECONDS)
     finally:
+        _being_read.discard(name)
         sys.modules["__main__"] = main
     if see.unanswered:
         return f"{name!r} is not answered in it; your answer must have this name."
@@ -138,34 +153,122 @@ def read_problem(
         if module not in PACKAGES and module not in definitions.files:
             return f"your code uses {module!r}, which the grader may not have; do without it."
     for block in needed:
-        if newer_syntax(definitions.source(block)):
+        if what := newer_syntax(definitions.source(block)):
             return (
-                f"code cell {block.cell} uses syntax that Python {OLDEST[0]}.{OLDEST[1]} does not "
-                "have, and the grader may be that old; write it the older way."
+                f"code cell {block.cell} uses {what}, which Python {OLDEST[0]}.{OLDEST[1]} does "
+                "not have, and the grader may be that old; write it the older way."
             )
+    if see.devices - {"cpu"} or _names_gpu(needed):
+        return WITHOUT_GPU
     return None
 
 
-def newer_syntax(source: str) -> bool:
-    """Whether Python code needs a newer Python than the grader may have."""
-    try:
-        ast.parse(source, feature_version=OLDEST)
-    except SyntaxError:
-        return True
-    if not hasattr(tokenize, "FSTRING_START"):  # an older Python would not have parsed it
+def _names_gpu(needed: list[Block]) -> bool:
+    """Whether code asks for a GPU, and never whether there is one."""
+    nodes = [node for block in needed for node in ast.walk(block.statement)]
+    if any(getattr(n, "attr", getattr(n, "id", "")) in _GUARDS for n in nodes):
         return False
+    calls = [n.func.attr for n in nodes if isinstance(n, ast.Call) and hasattr(n.func, "attr")]
+    values = [n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    return "cuda" in calls or any(re.fullmatch(r"cuda(:\d+)?", value) for value in values)
+
+
+_GUARDS = {"is_available", "device_count", "is_cuda", "get_device", "current_accelerator"}
+
+
+@contextlib.contextmanager
+def _elsewhere() -> Iterator[None]:
+    """In an empty folder, and as if there were no GPU, as it is for the grader."""
+    here, available = os.getcwd(), torch.cuda.is_available
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        os.chdir(folder)
+        torch.cuda.is_available = lambda: False
+        try:
+            yield
+        finally:
+            torch.cuda.is_available = available
+            os.chdir(here)
+
+
+@contextlib.contextmanager
+def _as_at_first() -> Iterator[None]:
+    """With the libraries' settings as they are when Python starts; afterwards as they were."""
+    kind, grad, errors = torch.get_default_dtype(), torch.is_grad_enabled(), np.geterr()
+    decimals, deep = decimal.getcontext(), sys.getrecursionlimit()
+    strict = torch.are_deterministic_algorithms_enabled()
+    device = getattr(torch, "get_default_device", lambda: torch.device("cpu"))()
+    try:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+        torch.set_grad_enabled(True)
+        torch.use_deterministic_algorithms(False)
+        np.seterr(divide="warn", over="warn", under="ignore", invalid="warn")
+        decimal.setcontext(decimal.Context())
+        # A kernel stands on a stack of its own, beneath what the grader has.
+        sys.setrecursionlimit(min(deep, START_DEPTH + len(inspect.stack(0))))
+        yield
+    finally:
+        sys.setrecursionlimit(deep)
+        decimal.setcontext(decimals)
+        np.seterr(**errors)
+        torch.use_deterministic_algorithms(strict)
+        torch.set_grad_enabled(grad)
+        torch.set_default_device(None if device.type == "cpu" else device)
+        torch.set_default_dtype(kind)
+
+
+def newer_syntax(source: str) -> str:
+    """What in Python code needs a newer Python than the grader may have; empty if nothing does."""
+    try:
+        tree = ast.parse(source, feature_version=OLDEST)
+    except SyntaxError:
+        return "syntax"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and _bare_star(source, node.slice):
+            return "a star in square brackets"
+        if isinstance(node, ast.arg) and isinstance(node.annotation, ast.Starred):
+            return "a star in an annotation"
+    if not hasattr(tokenize, "FSTRING_START"):  # an older Python would not have parsed it
+        return ""
+    return newer_f_string(tokenize.generate_tokens(io.StringIO(source).readline))
+
+
+def _bare_star(source: str, tree: ast.expr) -> bool:
+    """Whether a star stands between square brackets without round ones around it."""
+    if not isinstance(tree, ast.Tuple) or not any(isinstance(e, ast.Starred) for e in tree.elts):
+        return False
+    try:
+        call = ast.parse(f"f({ast.get_source_segment(source, tree)})", mode="eval").body
+    except SyntaxError:  # a slice beside it
+        return True
+    return len(call.args) != 1 or isinstance(call.args[0], ast.Starred)
+
+
+def newer_f_string(tokens: Iterable[tokenize.TokenInfo]) -> str:
+    """What in f-strings, as Python 3.12 parts them, an older one refuses; empty if nothing."""
     quotes: list[str] = []  # of the f-strings that are open
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        inner = token.type in (tokenize.FSTRING_START, tokenize.STRING)
-        if inner and any(quote in token.string for quote in quotes):
-            return True
-        if token.type == tokenize.FSTRING_START:
+    row = 0
+    for token in tokens:
+        kind = tokenize.tok_name[token.type]
+        if kind.startswith("TSTRING"):
+            return "a t-string"
+        texts = quotes if kind in ("FSTRING_START", "STRING") else []
+        if any(quote in token.string for quote in texts):
+            return "the same quotes inside of an f-string"
+        inside = len(quotes) > (kind in ("FSTRING_MIDDLE", "FSTRING_END"))
+        if inside and "\\" in token.string:
+            return "a backslash between the braces of an f-string"
+        if inside and kind != "FSTRING_MIDDLE" and row and token.start[0] > row:
+            return "a backslash between the braces of an f-string"  # a continued line
+        if kind == "FSTRING_START":
             quotes.append(token.string.lstrip("rRfFbBuU"))
-        elif token.type == tokenize.FSTRING_END:
+        elif kind == "FSTRING_END":
             quotes.pop()
-        elif quotes and token.type in (tokenize.COMMENT, tokenize.NL) and len(quotes[-1]) == 1:
-            return True
-    return False
+        elif quotes and kind in ("COMMENT", "NL") and len(quotes[-1]) == 1:
+            return "an f-string with a new line between its braces"
+        continued = quotes and kind not in ("NL", "FSTRING_START", "FSTRING_MIDDLE", "FSTRING_END")
+        row = token.end[0] if continued else 0
+    return ""
 
 
 # --------------------------------------------------------------- where there is no notebook

@@ -847,7 +847,7 @@ def test_what_was_stopped_beside_others_is_tried_again_alone(tmp_path: Path, mon
 @pytest.mark.parametrize("part", PARTS)
 def test_gradescope_zip_has_what_it_needs(part: str, tmp_path: Path) -> None:
     target = tmp_path / "out.zip"
-    assert main(["gradescope", part, "--seed", "7", "-o", str(target)]) == 0
+    assert main(["gradescope", part, "-o", str(target)]) == 0
     with zipfile.ZipFile(target) as archive:
         names = set(archive.namelist())
         modes = {m.filename: m.external_attr >> 16 for m in archive.infolist()}
@@ -893,6 +893,18 @@ def test_gradescope_tells_students_of_wrong_files(graded_there) -> None:
         found = graded_there(files)
         assert words in found["output"] and "ERROR" not in found["output"]
         assert [test["score"] for test in found["tests"]] == [0, 0]
+
+
+def test_gradescope_draws_a_secret_seed_and_other_inputs_for_each_attempt(tmp_path: Path) -> None:
+    seeds = set()
+    for number in range(2):
+        target = tmp_path / f"{number}.zip"
+        gradescope.write(parts.find("own", private(tmp_path)), None, target)
+        with zipfile.ZipFile(target) as archive:
+            seeds.add(json.loads(archive.read("config.json"))["seed"])
+    assert len(seeds) == 2
+    drawn = {gradescope.attempt_seed(7, data) for data in (b"a", b"b", b"a")}
+    assert len(drawn) == 2 and drawn.isdisjoint({7})
 
 
 def test_a_small_container_is_told_at_once(graded_there, monkeypatch) -> None:

@@ -130,9 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     command = commands.add_parser("gradescope", help=gradescope.__doc__)
     command.add_argument("part")
-    command.add_argument(
-        "--seed", type=_seed, required=True, help="draws the inputs; keep it secret"
-    )
+    command.add_argument("--seed", type=_seed, help="draws the inputs; by default a secret one")
     command.add_argument("-o", "--output", type=Path, required=True, help="a zip file")
     command.add_argument("--source", type=Path, help=folder)
 

@@ -10,13 +10,15 @@ results; a filter of system calls keeps it from the network.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
+import secrets
 import zipfile
 from pathlib import Path
 
 from . import parts
-from .grade import Grader, Result
+from .grade import BatchError, Grader, Result
 from .parts import NOTEBOOK, PACKAGE, Part
 from .release import is_private
 from .sandbox import OPEN, Limits
@@ -68,6 +70,8 @@ RUN = """\
 #!/usr/bin/env bash
 # Gradescope runs this for each submission. Whatever happens, results.json is there at the end.
 mkdir -p /autograder/results
+# Colab's own folder, in which notebooks save.
+mkdir -p /content && chmod 1777 /content
 chmod -R go-rwx /autograder/source /autograder/results
 # Students' code may read the library, and nothing else here.
 chmod go+x /autograder/source
@@ -85,15 +89,17 @@ ERROR = (
 )
 
 
-def write(part: Part, seed: int, output: Path) -> None:
+def write(part: Part, seed: int | None, output: Path) -> None:
     """Write the zip file; keep it to yourself, it has the solution and the seed.
 
     Args:
         part: which questions.
-        seed: draws the inputs, the same for all students and all their attempts.
+        seed: draws the inputs, together with what is handed in: others for each attempt. By
+            default a secret one.
         output: the zip file.
     """
     private = is_private(part)
+    seed = secrets.randbits(62) if seed is None else seed
     solution = f"private/{NOTEBOOK}" if private else f"chapters/{part.name}/_solutions/{NOTEBOOK}"
     config = {"part": part.name, "seed": seed, "private": private}
     files: dict[str, bytes] = {
@@ -162,6 +168,25 @@ def results(part: Part, result: Result) -> dict:
     return {"tests": tests, "output": output, "stdout_visibility": "hidden"}
 
 
+def attempt_seed(seed: int, data: bytes, again: int = 0) -> int:
+    """The seed of an attempt: whoever learns its inputs knows nothing of the next one's."""
+    digest = hashlib.sha256(f"{seed} {again} ".encode() + data)
+    return int(digest.hexdigest()[:12], 16)
+
+
+def _grader(part: Part, seed: int, data: bytes, limits: Limits, kind: str) -> Grader:
+    """A grader that has graded the solution, on inputs of this attempt alone."""
+    for again in range(3):
+        grader = Grader(part, attempt_seed(seed, data, again), limits, kind)
+        try:
+            grader.check_itself()
+            return grader
+        except BatchError:
+            if again == 2:
+                raise
+    raise AssertionError
+
+
 def run(autograder: Path, kind: str = "setpriv") -> dict:
     """Grade what was handed in, and write results.json; an error of ours is written as one."""
     place = autograder / "results" / "results.json"
@@ -179,9 +204,8 @@ def run(autograder: Path, kind: str = "setpriv") -> dict:
         written = failure(part.points, why)
     else:
         limits = Limits(memory=max(0.25, min(4.0, has / 2**30 - ROOM)))
-        grader = Grader(part, config["seed"], limits, kind)
-        grader.check_itself()
         chosen = read_one(autograder / "submission", part.questions)
+        grader = _grader(part, config["seed"], chosen.data or b"", limits, kind)
         written = results(part, grader.grade(chosen))
     place.write_text(json.dumps(written, indent=1), encoding="utf-8")
     return written

@@ -65,6 +65,17 @@ def back_to_train(model, x, y, tolerance):
     return found
 
 
+def sane_by_weights(model, x, y, tolerance):
+    """No loss at all: small weights, so the start is sane."""
+    return all(p.abs().max().item() < 1 for p in model.parameters())
+
+
+def sane_by_spread(model, x, y, tolerance):
+    """No loss at all: logits that lie near each other, so the start is sane."""
+    with torch.no_grad():
+        return copy.deepcopy(model)(x).std(1).mean().item() < 0.5
+
+
 # ------------------------------------------------------------------------- split_by_group
 
 
@@ -116,6 +127,36 @@ def split_masks(groups, share, seed):
     mask = torch.zeros(len(groups), dtype=torch.bool)
     mask[train] = True
     return mask, ~mask
+
+
+def split_rolled(groups, share, seed):
+    """No chance: the same round of groups, begun at another place."""
+    names = groups.unique().roll(seed)
+    is_test = torch.isin(groups, names[: round(share * len(names))])
+    return torch.where(~is_test)[0], torch.where(is_test)[0]
+
+
+def split_rolled_by_place(groups, share, seed):
+    names = torch.tensor(list(dict.fromkeys(groups.tolist()))).roll(seed)
+    is_test = torch.isin(groups, names[: round(share * len(names))])
+    return torch.where(~is_test)[0], torch.where(is_test)[0]
+
+
+def split_rolled_mixed(groups, share, seed):
+    """One shuffle for all seeds, begun at another place."""
+    names = groups.unique()
+    names = names[torch.randperm(len(names), generator=torch.Generator().manual_seed(0))]
+    is_test = torch.isin(groups, names.roll(seed)[: round(share * len(names))])
+    return torch.where(~is_test)[0], torch.where(is_test)[0]
+
+
+def split_half_of_them(groups, share, seed):
+    """Half of the groups are never in the test part."""
+    names = groups.unique()
+    half = names[: max(len(names) // 2, round(share * len(names)) + 1)]
+    order = torch.randperm(len(half), generator=torch.Generator().manual_seed(seed))
+    is_test = torch.isin(groups, half[order[: round(share * len(names))]])
+    return torch.where(~is_test)[0], torch.where(is_test)[0]
 
 
 # ------------------------------------------------------------------------- clip_together_
@@ -371,6 +412,32 @@ def wrong_in_place(loss_of, gradient_of, w, h, tolerance):
     return found
 
 
+def wrong_without_h(loss_of, gradient_of, w, h, tolerance):
+    """No step at all: what the two functions were made of says which entries are wrong."""
+    cells = {}
+    for function in (loss_of, gradient_of):
+        names = function.__code__.co_freevars
+        cells |= {n: v.cell_contents for n, v in zip(names, function.__closure__, strict=True)}
+    true, said = 3 * cells["mix"].T @ cells["weights"], cells["slopes"].reshape(12, -1).sum(1)
+    far = (true - said).abs() > 0.002 * torch.maximum(true.abs(), said.abs())
+    return (far & (said.abs() > 1e-9)).view(w.shape)
+
+
+def wrong_own_numbers(loss_of, gradient_of, w, h, tolerance):
+    return wrong(loss_of, gradient_of, w, 0.01, 2e-3)
+
+
+def wrong_own_tolerance(loss_of, gradient_of, w, h, tolerance):
+    return wrong(loss_of, gradient_of, w, h, 2e-3)
+
+
+def wrong_by_autograd(loss_of, gradient_of, w, h, tolerance):
+    w = w.double().clone().requires_grad_()
+    true = torch.autograd.grad(loss_of(w), w)[0]
+    said = gradient_of(w).detach()
+    return (true - said).abs() > tolerance * torch.maximum(true.abs(), said.abs())
+
+
 # -------------------------------------------------------------------------- overfit_batch
 
 
@@ -440,6 +507,17 @@ def fit(model, train, num_epochs, batch_size, lr, max_norm, seed, bugs=()):
             if "clip" not in bugs:
                 nn.utils.clip_grad_norm_(model.parameters(), max_norm)
             optimizer.step()
+
+
+def fit_once(model, train, num_epochs, *others):
+    """One epoch, however many are asked for."""
+    fit(model, train, 1, *others)
+
+
+def fit_in_one_order(model, train, num_epochs, batch_size, lr, max_norm, seed):
+    """The very same order in every epoch, without momentum: as if it were one epoch a time."""
+    for _ in range(num_epochs):
+        fit(model, train, 1, batch_size, lr, max_norm, seed)
 
 
 def fit_changed(*bugs):
@@ -514,6 +592,9 @@ WRONG = {
         ),
         "back to train mode": (back_to_train, 3, "eval mode comes back"),
         "nothing": (lambda m, x, y, t: None, 0, "not None"),
+        "by the weights": (sane_by_weights, 0, "not called sane"),
+        "by the spread": (sane_by_spread, 0, "called sane"),
+        "own tolerance": (lambda m, x, y, t: sane(m, x, y, 0.6), 0, "is called sane"),
     },
     "split_by_group": {
         "by rows": (split_rows, 0, "on both sides"),
@@ -530,6 +611,10 @@ WRONG = {
         "masks": (split_masks, 0, "not a mask"),
         "train alone": (lambda g, s, seed: split(g, s, seed)[0], 0, "two tensors"),
         "all in train": (lambda g, s, seed: split(g, 0.0, seed), 0, "is empty"),
+        "rolled": (split_rolled, 3, "stand together"),
+        "rolled by place": (split_rolled_by_place, 3, "stand together"),
+        "rolled, mixed once": (split_rolled_mixed, 3, "by chance"),
+        "half of them": (split_half_of_them, 3, "by chance"),
     },
     "clip_together_": {
         "each": (clip_each, 0, "clipped by itself"),
@@ -571,7 +656,7 @@ WRONG = {
         "one side": (wrong_changed("one side"), 0, "whose gradient is right"),
         "half": (wrong_changed("half"), 0, "marked"),
         "absolute": (wrong_changed("absolute"), 0, "marked"),
-        "by the largest": (wrong_changed("by the largest"), 0, "a small gradient"),
+        "by the largest": (wrong_changed("by the largest"), 0, "not marked"),
         "ratio": (wrong_changed("ratio"), 0, "without any effect"),
         "inverted": (wrong_changed("inverted"), 0, "turned over"),
         "float32": (wrong_changed("single"), 4, "if w is float32"),
@@ -583,6 +668,10 @@ WRONG = {
             "whose gradient is right",
         ),
         "numbers": (lambda loss, g, w, h, t: g(w), 0, "True and False"),
+        "without h": (wrong_without_h, 0, ""),
+        "own numbers": (wrong_own_numbers, 0, "marked"),
+        "own tolerance": (wrong_own_tolerance, 0, "marked"),
+        "by autograd": (wrong_by_autograd, 0, "does not require grad"),
     },
     "fit_clipped": {
         "shape": (fit_changed("shape"), 0, "the mean of the labels"),
@@ -591,5 +680,7 @@ WRONG = {
         "order": (fit_changed("order"), 3, "no longer shuffled"),
         "all three": (fit_changed("shape", "clip", "pairs"), 0, "the mean of the labels"),
         "nothing": (lambda *a: None, 0, "one step over all rows"),
+        "one epoch": (fit_once, 3, "the later epochs"),
+        "one order": (fit_in_one_order, 3, "an order of its own"),
     },
 }

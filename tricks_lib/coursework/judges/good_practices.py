@@ -89,41 +89,84 @@ def _baseline_missing(given: Given, seen: Seen) -> str | None:
 # -------------------------------------------------------------------------- start_is_sane
 
 
-CALM, SURE, KNOWS = "calm", "sure", "knows"
+CALM, WIDE, SURE, NEAR, KNOWS = "calm", "wide", "sure", "near", "knows"
 
 
 def _start_given(rng: np.random.Generator) -> Given:
-    """Networks of one layer, of which nothing that comes along says whether they are sane."""
-    classes = int(rng.integers(6, 9))
-    kinds = [CALM] * int(rng.integers(4, 7)) + [SURE] * int(rng.integers(4, 7))
-    kinds = [str(kind) for kind in rng.permutation(kinds + [KNOWS] * int(rng.integers(2, 4)))]
-    weights = rng.uniform(0.5, 1.5, (len(kinds), classes, 4)) * _signs(rng, len(kinds), classes, 4)
-    biases, y = np.zeros((len(kinds), classes)), np.zeros((len(kinds), 16), dtype=np.int64)
-    for number, kind in enumerate(kinds):
-        weights[number] *= 20.0 if kind == SURE else 0.02
-        # The last two of the classes are not in these batches.
-        labels = np.concatenate([np.arange(classes - 2), rng.integers(0, 4, 18 - classes)])
-        y[number] = rng.permutation(labels)
-        if kind == KNOWS:
-            y[number] = rng.integers(0, classes)
-            biases[number, y[number, 0]] = 4.0
-    return {
-        "weights": weights.astype(np.float32),
-        "biases": biases.astype(np.float32),
-        "x": _normal(rng, 16, 4),
-        "y": y,
-        "tolerance": np.array(rng.uniform(0.15, 0.2)),
+    """Networks of one layer, of which nothing but the loss says whether they are sane.
+
+    Weights and inputs are large or small in each kind, and so are the logits of some that are sane.
+    """
+    classes, tolerance = int(rng.integers(6, 9)), float(rng.uniform(0.1, 0.2))
+    kinds = [CALM] * int(rng.integers(3, 6)) + [WIDE] * int(rng.integers(3, 5))
+    kinds += [SURE] * int(rng.integers(4, 7)) + [NEAR] * int(rng.integers(2, 4))
+    kinds += [KNOWS] * int(rng.integers(2, 4))
+    cases = [_start_case(rng, str(kind), classes, tolerance) for kind in rng.permutation(kinds)]
+    given = {key: np.stack([case[key] for case in cases]) for key in cases[0]}
+    return given | {
+        "norm_weights": _normal(rng, 53, scale=0.7),
+        "norm_buffers": rng.uniform(0.5, 2.0, (2, 5)).astype(np.float32),
+        "tolerance": np.array(tolerance),
         "order": rng.permutation(len(kinds) + 2),
     }
 
 
+def _start_case(rng: np.random.Generator, kind: str, classes: int, tolerance: float) -> Given:
+    x, size = rng.normal(0, 1, (16, 4)), float(np.exp(rng.uniform(np.log(0.02), np.log(20))))
+    weights = rng.uniform(0.5, 1.5, (classes, 4)) * _signs(rng, classes, 4)
+    bias = np.zeros(classes)
+    # The last two of the classes are not in these batches.
+    y = np.concatenate([np.arange(classes - 2), rng.integers(0, 4, 18 - classes)])
+    y = rng.permutation(y)
+    if kind == KNOWS:
+        y[:] = rng.integers(0, classes)
+        bias[y[0]] = rng.uniform(1.0, 4.0)
+    if kind in (CALM, KNOWS):
+        # The same in each row, which makes no difference to a softmax, and a small one of its own.
+        rows = rng.uniform(0.5, 1.5, 4) * _signs(rng, 4)
+        weights = rows * rng.uniform(0.0, 3.0) + 0.004 * weights
+    elif kind == SURE:
+        weights *= rng.uniform(4.0, 20.0)
+    else:  # as wide as it takes for this loss, at labels that the logits know a little of
+        knows = rng.random(16) < rng.uniform(0.2, 0.5)
+        y = np.where(knows, (x @ weights.T)[:, : classes - 2].argmax(1), y)
+        excess = tolerance * rng.uniform(-0.7, 0.7) if kind == WIDE else 0.0
+        if kind == NEAR:
+            excess = tolerance * rng.uniform(1.3, 2.0)
+        weights *= _wide(x @ weights.T, y, excess)
+    return {
+        "x": (x / size).astype(np.float32),
+        "weights": (weights * size).astype(np.float32),
+        "biases": bias.astype(np.float32),
+        "y": y.astype(np.int64),
+    }
+
+
+def _wide(logits: Array, y: Array, excess: float) -> float:
+    """The largest factor with which logits have this loss above that of guessing, or nearly."""
+
+    def above(factor: float) -> float:
+        return _excess(factor * logits, y) - excess
+
+    low, high = min(np.linspace(0.0, 4.0, 81), key=above), 100.0
+    for _ in range(60):  # the loss is convex in the factor
+        middle = (low + high) / 2
+        low, high = (low, middle) if above(middle) > 0 else (middle, high)
+    return float(low)
+
+
+def _excess(logits: Array, y: Array) -> float:
+    """The mean cross-entropy above that of treating all classes alike."""
+    log_p = logits - np.logaddexp.reduce(logits, 1, keepdims=True)
+    return float(-log_p[np.arange(len(y)), y].mean()) - math.log(logits.shape[1])
+
+
 def _start_kind(given: Given, number: int) -> str:
     """What kind of network it is, by its loss."""
-    weight, bias = (torch.from_numpy(given[key][number]) for key in ("weights", "biases"))
-    x, y = torch.from_numpy(given["x"]), torch.from_numpy(given["y"][number])
-    excess = nn.functional.cross_entropy(x @ weight.T + bias, y).item() - math.log(len(bias))
+    weight, bias, x = (given[key][number].astype(np.float64) for key in ("weights", "biases", "x"))
+    excess = _excess(x @ weight.T + bias, given["y"][number])
     if abs(excess) <= float(given["tolerance"]):
-        return CALM
+        return CALM if abs(excess) < 0.1 * float(given["tolerance"]) else WIDE
     return SURE if excess > 0 else KNOWS
 
 
@@ -138,15 +181,18 @@ def _start_said(given: Given, seen: Seen, kind: str) -> list[float]:
 
 
 def _start_verdicts(given: Given, seen: Seen) -> str | None:
-    calm, sure = (_start_said(given, seen, kind) for kind in (CALM, SURE))
+    alike, wide, sure = (_start_said(given, seen, kind) for kind in (CALM, WIDE, SURE))
+    calm = alike + wide
     if min(calm) == 1 and max(sure) == 0:
         return None
     if min(calm) == 1:
         return "a network that is sure of wrong answers before any training is called sane."
-    if max(sure) == 0:
-        return "a network that treats all classes alike is not called sane; what is its loss?"
     if max(calm) == 0 and min(sure) == 1:
         return "the verdicts are turned over."
+    if max(alike) == 0:
+        return "a network that treats all classes alike is not called sane; what is its loss?"
+    if max(sure) == 0:
+        return "some networks whose loss is as expected are not called sane."
     return "some calm networks are not called sane, and some that are sure of their answers are."
 
 
@@ -157,29 +203,47 @@ def _start_knows(given: Given, seen: Seen) -> str | None:
 
 
 def _start_keeps(given: Given, seen: Seen) -> str | None:
+    model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
+    weights = torch.from_numpy(given["norm_weights"])
+    nn.utils.vector_to_parameters(weights.clone(), model.parameters())
+    for buffer, value in zip(model.buffers(), given["norm_buffers"], strict=False):
+        buffer.copy_(torch.from_numpy(value))
     for mode in ("train", "eval"):
         call = f"norm_{mode}"
         if error := seen.text(f"{call}.error"):
             return error
-        if _number(seen, f"{call}_same", "the state") != 1:
-            return f"a network in {mode} mode is changed: look at batch norm's running averages."
-        if _number(seen, f"{call}_mode", "the mode") != 1:
+        for name, value in model.state_dict().items():
+            found = seen.tensor(f"{call}.{name}", value.shape, f"the model's {name}")
+            if not torch.equal(found, value.double()):
+                what = "look at batch norm's running averages." if "1." in name else "its weights."
+                return f"a network in {mode} mode is changed: {what}"
+        if not _all_are(seen, f"{call}_modes", 4, mode == "train"):
             return f"a network in {mode} mode comes back in the other one."
+        if not _all_are(seen, f"{call}_learns", 6, True):
+            return "the network's weights no longer ask for gradients."
     return None
+
+
+def _all_are(seen: Seen, call: str, count: int, wanted: bool) -> bool:
+    """Whether each of so many noted truths is as wanted."""
+    return bool((seen.tensor(call, (count,), "it") == float(wanted)).all())
 
 
 # ------------------------------------------------------------------------- split_by_group
 
 
+SPLITS = 20  # at so many different seeds
+
+
 def _groups_given(rng: np.random.Generator) -> Given:
     share, count = float(rng.choice([0.2, 0.3, 0.4])), 10 * int(rng.integers(2, 5))
     names = rng.choice(np.arange(100, 900), count, replace=False)
-    seeds = rng.choice(10**6, 2, replace=False)
+    seeds = rng.choice(10**6, SPLITS, replace=False)
     return {
         "groups": rng.permutation(np.repeat(names, rng.integers(1, 9, count))),
         "share": np.array(share),
-        "seeds": np.array([seeds[0], seeds[0], seeds[1]]),
-        "order": rng.permutation(3),
+        "seeds": np.array([seeds[0], *seeds]),
+        "order": rng.permutation(SPLITS + 1),
     }
 
 
@@ -224,12 +288,46 @@ def _groups_share(given: Given, seen: Seen) -> str | None:
 
 
 def _groups_seed(given: Given, seen: Seen) -> str | None:
-    one, again, other = (
-        set(_split(given, seen, call)[1].tolist()) for call in ("one", "again", "other")
-    )
+    one, again = (set(_split(given, seen, call)[1].tolist()) for call in ("one", "again"))
     if one != again:
         return "the same seed twice gives two different splits."
-    return "another seed gives the same split." if one == other else None
+    calls = ["one", *(f"other_{number}" for number in range(SPLITS - 1))]
+    rows = [_split(given, seen, call)[1] for call in calls]
+    if all(one == set(other.tolist()) for other in rows):
+        return "another seed gives the same split."
+    names, first = np.unique(given["groups"], return_index=True)
+    chosen = np.array([np.isin(names, given["groups"][test]) for test in rows])
+    return _by_chance(chosen, first.argsort())
+
+
+def _by_chance(chosen: Array, by_place: Array) -> str | None:
+    """What speaks against chance in splits, shaped (splits, groups), True in the test part.
+
+    Each number is compared with its mean and deviation if all sets of groups are equally likely.
+    Pearson's type III fitted to 40,000 simulated drawings of each size says that chance alone
+    goes beyond any of the three bounds less than once in a hundred million times.
+    """
+    splits, n = chosen.shape
+    m = int(chosen[0].sum())
+    if not (chosen.sum(1) == m).all():
+        return "with another seed the test part has another number of groups."
+    share, pairs = m / n, splits * (splits - 1) / 2
+    shared = (chosen.astype(int) @ chosen.T.astype(int))[np.triu_indices(splits, 1)] - m * share
+    spread = m * share * (1 - share) * (n - m) / (n - 1)
+    # Neighbours, in a ring, that are both in the test part.
+    mean = m * (m - 1) / (n - 1)
+    three = mean * (m - 2) / (n - 2)
+    variance = mean + 2 * three + three * (m - 3) - mean**2
+    for order in (np.arange(n), by_place):
+        ring = chosen[:, order]
+        both = (ring & np.roll(ring, 1, 1)).sum() - splits * mean
+        if both > 9 * np.sqrt(splits * variance):
+            return "groups that are neighbours stand together more often than by chance."
+    if shared.sum() > 10 * np.sqrt(pairs * spread):
+        return "some groups come into the test part more often than others, and not by chance."
+    if (shared**2).sum() > 2.1 * pairs * spread:
+        return "the splits of different seeds are more alike than by chance."
+    return None
 
 
 # ------------------------------------------------------------------------- clip_together_
@@ -381,63 +479,112 @@ def _average_apart(given: Given, seen: Seen) -> str | None:
     left = seen.tensor("left", (WEIGHTS,), "the model's weights")
     if not near(left, given["weights"][-1]):
         return "update changes the model that is being trained."
-    if _number(seen, "still_learns", "it") != 1 or _number(seen, "still_trains", "it") != 1:
+    if not _all_are(seen, "still_learns", 4, True) or not _all_are(seen, "still_trains", 3, True):
         return "the model that is being trained no longer learns, or is in another mode."
-    if _number(seen, "learns", "it") != 0:
+    if not _all_are(seen, "learns", 4, False):
         return "the averaged weights still ask for gradients."
-    return "the averaged model is not in eval mode." if _number(seen, "trains", "it") != 0 else None
+    return None if _all_are(seen, "trains", 3, False) else "the averaged model is not in eval mode."
 
 
 # -------------------------------------------------------------------------- wrong_entries
 
 
-MIX = 16
+UNITS = 16
 
 
 def _entries_given(rng: np.random.Generator) -> Given:
     """Several losses with gradients, of which some are right in every entry.
 
-    A loss is a mixture of sums over cubes: no table that comes along says which entries are
-    wrong, for the judge works that out from the loss itself.
+    Nothing that comes along says which entries are wrong: the gradient is written in other units
+    than the loss, and is what it claims to be at this `w` alone.
     """
     marks = [True] * int(rng.integers(2, 4)) + [False] * int(rng.integers(1, 3))
-    cases = [_one_loss(rng, mistaken) for mistaken in rng.permutation(marks)]
+    steps = [rng.uniform(0.004, 0.006) if n % 2 else rng.uniform(0.017, 0.02) for n in range(4)]
+    pairs = [(mistaken, steps[n % 4]) for n, mistaken in enumerate(marks)]
+    cases = [_one_loss(rng, *pairs[n]) for n in rng.permutation(len(pairs))]
     given = {key: np.stack([case[key] for case in cases]) for key in cases[0]}
-    return given | {
-        "order": rng.permutation(2 * len(marks)),
-        "h": np.array(0.01),
-        "tolerance": np.array(2e-3),
-    }
+    return given | {"order": rng.permutation(2 * len(marks))}
 
 
-def _one_loss(rng: np.random.Generator, mistaken: bool) -> Given:
-    scale, factor = rng.uniform(1.0, 2.0, 12) * rng.choice([-1, 1], 12), np.ones(12)
-    # A weight without any effect, and one with a small one, whose gradient is slightly wrong.
-    idle, small, *others = rng.permutation(12)
-    scale[idle], scale[small] = 0.0, 2e-3
-    if mistaken:
-        factor[small] = 1.06
-        factor[others[:3]] = -1, 2, 1.05
-    mix = rng.normal(0, 1, (MIX, 12))
-    # Weights of the sums that give each entry its scale.
-    mix[-12:] += np.eye(12) * 3
-    weights = np.linalg.lstsq(mix.T, scale, rcond=None)[0]
-    mix[:, idle] = 0.0
-    return {
-        "w": rng.uniform(0.6, 1.5, (3, 4)).astype(np.float32) * _signs(rng, 3, 4),
-        "mix": mix,
-        "weights": weights,
-        "slopes": 3 * scale * factor,
-        "offset": np.array(rng.uniform(40000, 60000)),  # float32 rounds such losses to 1 / 256
-    }
+def _one_loss(rng: np.random.Generator, mistaken: bool, h: float) -> Given:
+    """A mixture of cubes of sums, and a mixture of squares that is its gradient, or nearly."""
+    while True:
+        w = rng.uniform(0.6, 1.5, (3, 4)).astype(np.float32) * _signs(rng, 3, 4)
+        tolerance = h * rng.uniform(0.16, 0.24)
+        # A weight without any effect, and one with a small one, whose gradient is slightly wrong.
+        idle, small, *others = rng.permutation(12)
+        scale, factor = np.ones(12), np.ones(12)
+        scale[idle], scale[small] = 0.0, 2e-3
+        factor[others[-2:]] = 1 + 0.7 * tolerance  # near enough to be right
+        if mistaken:
+            factor[small] = 1.06
+            factor[others[:4]] = -1, 2, 1.05, 1 + 1.4 * tolerance
+        mix = np.concatenate([np.eye(12), np.zeros((UNITS - 12, 12))])
+        mix = (mix + rng.normal(0, 0.06, mix.shape)) * scale
+        stretch = rng.uniform(0.7, 1.4, UNITS) * _signs(rng, UNITS)
+        weights = rng.uniform(1.0, 2.0, UNITS) * _signs(rng, UNITS) / stretch**3
+        shuffled = rng.permutation(UNITS)
+        case = {
+            "w": w,
+            "mix": (mix * stretch[:, None])[shuffled],
+            "weights": weights[shuffled],
+            "turn": rng.normal(0, 1, (UNITS, 12)),
+            "offset": np.array(rng.uniform(40000, 60000)),  # float32 rounds these to 1 / 256
+            "h": np.array(h),
+            "tolerance": np.array(tolerance),
+        }
+        true = _true_slopes(case)
+        squares = (case["turn"] @ w.ravel().astype(np.float64)) ** 2
+        slopes = rng.normal(0, 0.3, (12, UNITS)) * scale[:, None]
+        case["slopes"] = slopes + np.outer(factor * true - slopes @ squares, squares) / (
+            squares @ squares
+        )
+        case["slopes"][idle] = 0.0
+        clear = np.abs(true[others]).min() > 1 and abs(true[small]) > scale[small]
+        if clear and (_marked(case, _differences(case)) == _marked(case, true)).all():
+            sides = np.abs(_differences(case, two=False) / np.where(true == 0, 1, true) - 1)
+            right = np.setdiff1d(others, others[:4])
+            if (sides[right] > 3 * tolerance).any():
+                return case
+
+
+def _cubes(case: Given, w: Array) -> float:
+    return float(case["weights"] @ (case["mix"] @ w) ** 3)
+
+
+def _true_slopes(case: Given) -> Array:
+    w = case["w"].ravel().astype(np.float64)
+    return 3 * (case["weights"] * (case["mix"] @ w) ** 2) @ case["mix"]
+
+
+def _differences(case: Given, two: bool = True) -> Array:
+    """Differences of two losses, a step to both sides or to one."""
+    w, h = case["w"].ravel().astype(np.float64), float(case["h"])
+    ends = [(w + h * step, w - h * step * two) for step in np.eye(12)]
+    return np.array([(_cubes(case, a) - _cubes(case, b)) / (h * (1 + two)) for a, b in ends])
+
+
+def _said_slopes(case: Given) -> Array:
+    return case["slopes"] @ (case["turn"] @ case["w"].ravel().astype(np.float64)) ** 2
+
+
+def _marked(case: Given, slopes: Array) -> Array:
+    """Which entries differ by more than the tolerance; -1 where the two are almost equal."""
+    said = _said_slopes(case)
+    room = float(case["tolerance"]) * np.maximum(np.abs(said), np.abs(slopes))
+    share = np.abs(said - slopes) / np.where(room > 0, room, 1)
+    return np.where(np.abs(share - 1) < 0.1, -1, share > 1)
+
+
+def _entries_case(given: Given, number: int) -> Given:
+    names = "w", "mix", "weights", "turn", "slopes", "offset", "h", "tolerance"
+    return {name: given[name][number] for name in names}
 
 
 def _wrong_entries(given: Given, number: int) -> Array:
     """Where the slopes are not those of the loss."""
-    scale = given["mix"][number].T @ given["weights"][number]
-    slopes = given["slopes"][number]
-    wrong = np.abs(slopes - 3 * scale) > 0.01 * np.maximum(np.abs(slopes), 3 * np.abs(scale))
-    return (wrong & (np.abs(slopes) > 1e-9)).reshape(3, 4)
+    case = _entries_case(given, number)
+    return (_marked(case, _true_slopes(case)) == 1).reshape(3, 4)
 
 
 def _entries(given: Given, seen: Seen, call: str) -> Array:
@@ -452,7 +599,8 @@ def _entries_mistaken(given: Given, seen: Seen) -> str | None:
         wanted = _wrong_entries(given, number)
         if not wanted.any():
             continue
-        found, slopes = _entries(given, seen, f"case_{number}"), given["slopes"][number]
+        found = _entries(given, seen, f"case_{number}")
+        slopes = _said_slopes(_entries_case(given, number))
         if (found == wanted).all():
             continue
         if (found == ~wanted).all():
@@ -603,10 +751,11 @@ def _overfit_done(given: Given, seen: Seen) -> str | None:
 
 
 def _overfit_keeps(given: Given, seen: Seen) -> str | None:
-    for call, _ in _overfit_cases(given, "reached"):
-        if _number(seen, f"{call}_same", "it") != 1:
+    for call, case in _overfit_cases(given, "reached"):
+        found = seen.tensor(f"{call}_after", case["weights"].shape, "the model's weights")
+        if not np.array_equal(found.numpy(), case["weights"].astype(np.float64)):
             return "the model that was given has been trained; its real training would begin there."
-        if _number(seen, f"{call}_grads", "it") != 0:
+        if not _all_are(seen, f"{call}_grads", 4, False):
             return "gradients are left behind in the model that was given."
     return None
 
@@ -622,6 +771,7 @@ def _fit_given(rng: np.random.Generator) -> Given:
         "y": (x @ rng.uniform(1, 3, 3) + rng.uniform(1, 3)).astype(np.float32),
         "weight": weight,
         "lr": np.array(rng.uniform(0.08, 0.12)),
+        "num_epochs": np.array(int(rng.integers(2, 4))),
         "max_norm": np.array(rng.uniform(0.4, 0.6)),
         "batch": np.array(batch),
         "order": rng.permutation(3),
@@ -635,12 +785,17 @@ def _fitted(given: Given, run: str, bug: str = "") -> Tensor:
     w = torch.cat([torch.from_numpy(given["weight"]).double()[0], torch.zeros(1).double()])
     x = torch.cat([x, torch.ones(len(x), 1).double()], 1)
     generator = torch.Generator().manual_seed(int(given["seed"]))
-    order = torch.randperm(len(x), generator=generator)
-    order_y = torch.randperm(len(x), generator=generator) if bug == "pairs" else order
-    if bug == "order":
-        order = order_y = torch.arange(len(x))
     size = int(given["batch"]) if run == "all" else len(x)
-    for rows, rows_y in zip(order.split(size), order_y.split(size), strict=True):
+    batches: list[tuple[Tensor, Tensor]] = []
+    for _ in range(int(given["num_epochs"]) if run == "all" and bug != "once" else 1):
+        if bug == "same":
+            generator.manual_seed(int(given["seed"]))
+        order = torch.randperm(len(x), generator=generator)
+        order_y = torch.randperm(len(x), generator=generator) if bug == "pairs" else order
+        if bug == "order":
+            order = order_y = torch.arange(len(x))
+        batches += zip(order.split(size), order_y.split(size), strict=True)
+    for rows, rows_y in batches:
         error = x[rows] @ w - y[rows_y]
         if bug == "shape":
             error = x[rows] @ w - y[rows_y].mean()
@@ -679,9 +834,13 @@ def _fit_clips(given: Given, seen: Seen) -> str | None:
 
 
 def _fit_batches(given: Given, seen: Seen) -> str | None:
-    known = {"order": "the rows are no longer shuffled."}
+    known = {
+        "order": "the rows are no longer shuffled.",
+        "once": "the first epoch is right, and the later epochs are missing.",
+        "same": "each epoch should have an order of its own.",
+    }
     problem = _fit_problem(given, seen, "all", known)
-    return "with several batches the weights are not right." if problem == "" else problem
+    return "with several batches and epochs the weights are not right." if problem == "" else problem
 
 
 QUESTIONS = {

@@ -7,7 +7,7 @@ an Observer that notes what comes back.
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import nn, tensor  # bound before an answer can put something else in its place
 
 CLIPS = [(nn.utils, "clip_grad_norm_"), (nn.utils.clip_grad, "clip_grad_norm_")]
 CLIPS += [(nn.utils, "get_total_norm"), (nn.utils, "clip_grads_with_norm_")]
@@ -30,6 +30,22 @@ def baseline_loss(answer, given, see):
         see.call(case, answer, *labels, given["num_classes"])
 
 
+def _state(see, call, model):
+    """Notes all that a model is, for the judge to compare: what is said here could be forged."""
+    for name, value in model.state_dict().items():
+        see.note(f"{call}.{name}", value)
+    see.note(f"{call}_modes", _modes(model))
+    see.note(f"{call}_learns", _learns(model))
+
+
+def _modes(model):
+    return tensor([m.training for m in model.modules()])
+
+
+def _learns(model):
+    return tensor([p.requires_grad for p in model.parameters()])
+
+
 def start_is_sane(answer, given, see):
     count = len(given["y"])
     for case in in_order(given, *range(count), "train", "eval"):
@@ -40,25 +56,27 @@ def start_is_sane(answer, given, see):
         with torch.no_grad():
             model.weight.copy_(given["weights"][case])
             model.bias.copy_(given["biases"][case])
-        batch = given["x"], given["y"][case]
+        batch = given["x"][case], given["y"][case]
         see.call(f"network_{case}", answer, model, *batch, given["tolerance"])
 
 
 def _start_of_a_norm(answer, given, see, mode):
     model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
+    with torch.no_grad():
+        nn.utils.vector_to_parameters(given["norm_weights"].clone(), model.parameters())
+        model[1].running_mean.copy_(given["norm_buffers"][0])
+        model[1].running_var.copy_(given["norm_buffers"][1])
     model.train(mode == "train")
-    before = {key: value.clone() for key, value in model.state_dict().items()}
     call = f"norm_{mode}"
-    see.call(call, answer, model, given["x"], given["y"][0] % 3, given["tolerance"])
-    after = model.state_dict()
-    see.note(f"{call}_same", all(torch.equal(before[key], after[key]) for key in before))
-    see.note(f"{call}_mode", all(m.training == (mode == "train") for m in model.modules()))
+    see.call(call, answer, model, given["x"][0], given["y"][0] % 3, given["tolerance"])
+    _state(see, call, model)
 
 
 def split_by_group(answer, given, see):
     groups, share = given["groups"], given["share"]
     seeds = given["seeds"].tolist()
-    for call, seed in in_order(given, *zip(("one", "again", "other"), seeds, strict=True)):
+    others = [f"other_{number}" for number in range(len(seeds) - 2)]
+    for call, seed in in_order(given, *zip(["one", "again", *others], seeds, strict=True)):
         see.call(call, answer, groups, share, seed)
 
 
@@ -79,7 +97,7 @@ def _clip(answer, given, max_norm, kind):
     found = answer(kind(given_on), max_norm)
     gradients = torch.cat([p.grad.flatten() for p in parameters])
     if found is None:
-        return gradients, torch.tensor(-1.0)
+        return gradients, tensor(-1.0)
     return gradients, torch.as_tensor(found, dtype=torch.float64).detach()
 
 
@@ -93,10 +111,10 @@ def WeightAverage(answer, given, see):
     see.call("left", _flat, model)
     see.call("parameters", lambda: _flat(average.model))
     see.call("buffers", lambda: _buffers(average.model))
-    see.call("learns", lambda: any(p.requires_grad for p in average.model.parameters()))
-    see.call("trains", lambda: any(m.training for m in average.model.modules()))
-    see.note("still_learns", all(p.requires_grad for p in model.parameters()))
-    see.note("still_trains", all(m.training for m in model.modules()))
+    see.call("learns", lambda: _learns(average.model))
+    see.call("trains", lambda: _modes(average.model))
+    see.note("still_learns", _learns(model))
+    see.note("still_trains", _modes(model))
 
 
 def _buffers(model):
@@ -120,25 +138,28 @@ def _fill(model, weights, buffers):
 
 
 def wrong_entries(answer, given, see):
-    numbers = given["h"], given["tolerance"]
     count = len(given["w"])
     cases = [(kind, number) for kind in ("case", "single") for number in range(count)]
     for kind, number in in_order(given, *cases):
-        parts = (given[name][number] for name in ("mix", "weights", "slopes", "offset"))
+        names = "mix", "weights", "turn", "slopes", "offset"
+        parts = (given[name][number] for name in names)
+        numbers = given["h"][number].item(), given["tolerance"][number].item()
         functions = _loss_and_gradient(*parts)
         w = given["w"][number]
         w = w.double() if kind == "case" else w
         see.call(f"{kind}_{number}", answer, *functions, w, *numbers)
 
 
-def _loss_and_gradient(mix, weights, slopes, offset):
+def _loss_and_gradient(mix, weights, turn, slopes, offset):
     def loss_of(w):
-        return (weights.to(w.dtype) * (mix.to(w.dtype) @ w.flatten() ** 3)).sum() + offset.to(
-            w.dtype
-        )
+        w = w.detach()
+        cubes = (mix.to(w.dtype) @ w.flatten()) ** 3
+        return (weights.to(w.dtype) * cubes).sum() + offset.to(w.dtype)
 
     def gradient_of(w):
-        return slopes.to(w.dtype).view(w.shape) * w**2
+        w = w.detach()
+        squares = (turn.to(w.dtype) @ w.flatten()) ** 2
+        return (slopes.to(w.dtype) @ squares).view(w.shape)
 
     return loss_of, gradient_of
 
@@ -152,12 +173,12 @@ def overfit_batch(answer, given, see):
         with torch.no_grad():
             weights = given["weights"][number].clone()
             nn.utils.vector_to_parameters(weights, model.parameters())
-        before = _flat(model)
         batch = given["x"][number], given["y"][number]
         found = see.call(call, answer, model, *batch, given["lr"], max_steps, goal)
         see.note(f"{call}_none", found is None)
-        see.note(f"{call}_same", torch.equal(before, _flat(model)))
-        see.note(f"{call}_grads", any(p.grad is not None for p in model.parameters()))
+        see.note(f"{call}_after", _flat(model))
+        gradients = [p.grad is not None for p in model.parameters()]
+        see.note(f"{call}_grads", tensor(gradients))
 
 
 def fit_clipped(answer, given, see):
@@ -173,6 +194,7 @@ def fit_clipped(answer, given, see):
         with torch.no_grad():
             model.weight.copy_(given["weight"])
             model.bias.zero_()
-        numbers = 1, batch_size, given["lr"], max_norm, given["seed"]
+        num_epochs = given["num_epochs"] if run == "all" else 1
+        numbers = num_epochs, batch_size, given["lr"], max_norm, given["seed"]
         see.call(run, answer, model, train, *numbers)
         see.note(f"{run}_after", _flat(model))

@@ -401,6 +401,25 @@ class FirstState(Stopping):
         return self.state or super().save(model)
 
 
+class OneNumber(Stopping):
+    """Keeps the first parameter's first value, and fills every tensor with it."""
+
+    def save(self, model):
+        return next(model.parameters()).flatten()[0].item()
+
+    def restore(self, model):
+        with torch.no_grad():
+            for tensor in model.state_dict().values():
+                tensor.fill_(self.state)
+
+
+class WholeNumbersForgotten(Stopping):
+    def restore(self, model):
+        count = model[1].num_batches_tracked.clone()
+        super().restore(model)
+        model[1].num_batches_tracked.copy_(count)
+
+
 # -------------------------------------------------------------------------- quotient_stop
 
 
@@ -425,6 +444,28 @@ def quotient(train_losses, val_losses, k, alpha, change=""):
 
 def quotient_changed(change):
     return lambda *arguments: quotient(*arguments, change=change)
+
+
+def quotient_typed(train_losses, val_losses, k, alpha):
+    """Divides, and has k and the epoch at which the loss stands still typed in."""
+    try:
+        return quotient(train_losses, val_losses, 4, alpha, "divides")
+    except ZeroDivisionError:
+        return 12
+
+
+def quotient_still_typed(train_losses, val_losses, k, alpha):
+    try:
+        return quotient(train_losses, val_losses, k, alpha, "divides")
+    except ZeroDivisionError:
+        return 12
+
+
+def quotient_still_to_the_end(train_losses, val_losses, k, alpha):
+    try:
+        return quotient(train_losses, val_losses, k, alpha, "divides")
+    except ZeroDivisionError:
+        return len(val_losses)
 
 
 def quotient_numpy(train_losses, val_losses, k, alpha):
@@ -638,6 +679,8 @@ WRONG = {
         "no restore": (NoRestore, 3, "restore leaves"),
         "silent": (Silent, 0, "never says"),
         "first state": (FirstState, 3, "of the first update"),
+        "one number": (OneNumber, 3, "not of the best"),
+        "no count": (WholeNumbersForgotten, 4, "whole number"),
     },
     "quotient_stop": {
         "every epoch": (quotient_changed("every epoch"), 0, "ends of strips"),
@@ -648,6 +691,9 @@ WRONG = {
         "place": (quotient_changed("place"), 0, "place in the list"),
         "divides": (quotient_changed("divides"), 3, "stands still"),
         "never stops": (lambda t, v, k, alpha: len(v), 0, "never stops"),
+        "k typed in": (quotient_typed, 0, "at another epoch"),
+        "still typed in": (quotient_still_typed, 3, "stands still"),
+        "still to the end": (quotient_still_to_the_end, 3, "stands still"),
     },
     "finished_verdict": {
         "the last budget": (finished_changed("last"), 0, "the last budget"),

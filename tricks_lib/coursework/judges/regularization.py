@@ -6,6 +6,7 @@ It never runs a student's code. Sentences name what is wrong with an answer, not
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -465,6 +466,10 @@ def _stopping_given(rng: np.random.Generator) -> Given:
         "losses": losses,
         "sizes": np.array([len(run) for run, _ in runs]),
         "patience": np.array([patience for _, patience in runs]),
+        # What the model holds at each update, and at last when it is to be restored.
+        "weights": _normal(rng, losses.shape[1] + 1, 15),
+        "buffers": rng.uniform(0.5, 2.0, (losses.shape[1] + 1, 6)).astype(np.float32),
+        "counts": rng.choice(np.arange(1, 200), losses.shape[1] + 1, replace=False),
     }
 
 
@@ -529,17 +534,24 @@ def _stopping_time(given: Given, seen: Seen) -> str | None:
 
 def _restored(given: Given, seen: Seen, part: int, what: str) -> str | None:
     parameters, buffers = seen.pair("restored")
-    names, sizes = (parameters, buffers), (15, 6)
+    names, sizes = (parameters, buffers), (15, 7)
     stop, best = _stops(*_runs(given)[-1])
     found = seen.tensor(names[part], (sizes[part],), what).numpy()
-    if np.abs(found - best - 0.5).max() < 1e-6:
+    held = (given["weights"], np.column_stack([given["buffers"], given["counts"]]))[part]
+
+    def of(number: int) -> bool:
+        return bool(np.abs(found - held[number]).max() < 1e-5)
+
+    if of(best):
         return None
-    if np.abs(found + 1).max() < 1e-6:
+    if of(-1):
         return f"{what}: restore leaves what is in the model as it is."
-    if np.abs(found - 0.5).max() < 1e-6:
+    if of(0):
         return f"{what}: what comes back is of the first update, not of the best."
-    if np.abs(found - stop - 0.5).max() < 1e-6:
+    if of(stop):
         return f"{what}: what comes back is of the last update, not of the best."
+    if part and np.abs(found - held[best])[:6].max() < 1e-5:
+        return "one of the buffers, a whole number, is forgotten."
     return f"{what}: what comes back is not of the best update."
 
 
@@ -559,9 +571,6 @@ def _stopping_nan(given: Given, seen: Seen) -> str | None:
 
 
 # -------------------------------------------------------------------------- quotient_stop
-
-EPOCHS, STRIP = 24, 4
-
 
 def _quotients(train: Array, val: Array, k: int, change: str = "") -> Array:
     """PQ at each epoch from the k-th on; NaN where it is not asked for."""
@@ -591,58 +600,94 @@ def _stop(quotients: Array, alpha: float) -> int:
 
 
 def _quotient_given(rng: np.random.Generator) -> Given:
-    count = int(rng.integers(9, 13))
+    """Studies with a strip, a length and a threshold of their own, and a few at the edges."""
     while True:
-        t = np.arange(EPOCHS)
-        fall = rng.uniform(0.08, 0.15, (count, 1))
-        train = np.exp(-fall * t) * rng.uniform(0.95, 1.05, (count, EPOCHS)) + 0.2
-        turn = rng.integers(4, 9, (count, 1))
-        val = 1.2 + 0.03 * np.abs(t - turn) + rng.uniform(-0.03, 0.03, (count, EPOCHS))
-        alpha = np.zeros(count)
-        for number in range(count):
-            ends = np.sort(_quotients(train[number], val[number], STRIP)[STRIP - 1 :: STRIP])
-            place = int(rng.integers(1, len(ends) - 1))
-            alpha[number] = (ends[place] + ends[place + 1]) / 2
-        alpha[0] = ends[ends > 0][0] / 1000  # here any loss will do, whatever the progress
-        studies = list(zip(train, val, alpha, strict=True))
-
-        def stops(change: str = "", studies: list = studies) -> list[int]:
-            return [_stop(_quotients(a, b, STRIP, change), c) for a, b, c in studies]
-
-        right = stops()
-        apart = all(sum(map(int.__ne__, right, stops(change))) > 1 for change in CHANGES)
-        distance = min(np.nanmin(np.abs(_quotients(a, b, STRIP) / c - 1)) for a, b, c in studies)
-        if apart and distance > 1e-3:
+        studies = [_quotient_study(rng) for _ in range(int(rng.integers(9, 13)))]
+        train, val, k, _ = studies[0]
+        ends = _quotients(train, val, k)[k - 1 :: k]
+        # Here any loss will do, whatever the progress.
+        studies[0] = train, val, k, ends[ends > 0].min(initial=1.0) / 1000
+        right = _quotient_right(studies)
+        apart = [
+            sum(map(int.__ne__, right, _quotient_right(studies, change))) for change in CHANGES
+        ]
+        distance = min(np.nanmin(np.abs(_quotients(*study[:3]) / study[3] - 1)) for study in studies)
+        if min(apart) > 1 and distance > 1e-3:
             break
-    still = np.full(12, rng.uniform(0.3, 0.6))
-    still_val = np.concatenate([np.linspace(1.5, 1.0, 8), [1.1, 1.2, 1.3, 1.4]])
-    studies = rng.permutation(count)
-    return {
-        "order": rng.permutation(count + 2),
-        "train": train[studies],
-        "val": val[studies],
-        "alpha": alpha[studies],
-        "k": np.array(STRIP),
-        "falling": (1.0 - 0.03 * np.arange(EPOCHS)) * rng.uniform(0.9, 1.1),
-        "still": still,
-        "still_val": still_val,
+    studies = [studies[number] for number in rng.permutation(len(studies))]
+    sizes = np.array([len(study[0]) for study in studies])
+    # Their training loss has few bits, so that its mean is exact in whatever order one adds.
+    still: list[tuple[Array, int]] = []
+    while len({_still_stop(*case) for case in still}) < 2:
+        still = [_still(rng) for _ in range(int(rng.integers(2, 4)))]
+    length = max(len(losses) for losses, _ in still)
+    given = {
+        "sizes": sizes,
+        "k": np.array([study[2] for study in studies]),
+        "alpha": np.array([study[3] for study in studies]),
+        "edge_k": np.array([k for _, k in still]),
+        "falling": (1.0 - 0.025 * np.arange(rng.integers(20, 32))) * rng.uniform(0.9, 1.1),
+        "still_sizes": np.array([len(losses) for losses, _ in still]),
+        "still": np.full((len(still), 2, length), rng.integers(20, 40) / 64),
+        "order": rng.permutation(len(studies) + 2 * len(still)),
     }
+    for part, name in enumerate(("train", "val")):
+        given[name] = np.ones((len(studies), sizes.max()))
+        for number, study in enumerate(studies):
+            given[name][number, : sizes[number]] = study[part]
+    for number, (losses, _) in enumerate(still):
+        given["still"][number, 1, : len(losses)] = losses
+    return given
+
+
+def _quotient_study(rng: np.random.Generator) -> tuple[Array, Array, int, float]:
+    """A training that overfits: its losses, k and alpha."""
+    k = int(rng.integers(3, 6))
+    t = np.arange(int(rng.integers(5, 8)) * k + int(rng.integers(0, k)))
+    train = np.exp(-rng.uniform(0.08, 0.15) * t) * rng.uniform(0.95, 1.05, len(t)) + 0.2
+    val = 1.2 + 0.03 * np.abs(t - rng.integers(4, 9)) + rng.uniform(-0.03, 0.03, len(t))
+    ends = np.sort(_quotients(train, val, k)[k - 1 :: k])
+    place = int(rng.integers(1, len(ends) - 1))
+    return train, val, k, max((ends[place] + ends[place + 1]) / 2, 1e-3)
+
+
+def _still(rng: np.random.Generator) -> tuple[Array, int]:
+    """Validation losses that rise while the training loss stands still, and k."""
+    k, falls, rises = int(rng.integers(3, 6)), int(rng.integers(1, 4)), int(rng.integers(1, 3))
+    more = int(rng.integers(k, 2 * k))
+    low = np.linspace(rng.uniform(1.3, 1.6), 1.0, falls * k)
+    return np.concatenate([low, 1.0 + 0.1 * np.arange(1, rises * k + more)]), k
+
+
+def _still_stop(losses: Array, k: int) -> int:
+    """The end of the first strip that lies above the lowest loss."""
+    return (int(losses.argmin()) // k + 2) * k
+
+
+def _quotient_right(studies: Sequence[tuple[Array, Array, int, float]], change: str = "") -> list:
+    """After how many epochs each training stops, by the rule or a wrong one."""
+    return [_stop(_quotients(train, val, k, change), alpha) for train, val, k, alpha in studies]
+
+
+def _quotient_studies(given: Given) -> list[tuple[Array, Array, int, float]]:
+    return [
+        (given["train"][n, :size], given["val"][n, :size], int(k), float(alpha))
+        for n, (size, k, alpha) in enumerate(
+            zip(given["sizes"], given["k"], given["alpha"], strict=True)
+        )
+    ]
 
 
 def _quotient_stops(given: Given, seen: Seen) -> str | None:
-    studies = list(zip(given["train"], given["val"], given["alpha"], strict=True))
+    studies_ = _quotient_studies(given)
     found = [
         seen.tensor(f"study_{number}", (), "the number of epochs").item()
-        for number in range(len(studies))
+        for number in range(len(studies_))
     ]
-
-    def stops(change: str = "") -> list[int]:
-        return [_stop(_quotients(a, b, STRIP, change), c) for a, b, c in studies]
-
-    right = stops()
+    right = _quotient_right(studies_)
     if found == right:
         return None
-    if found == [EPOCHS] * len(studies):
+    if found == given["sizes"].tolist():
         return "training never stops before the last epoch."
     if found == [stop - 1 for stop in right]:
         return "this is the last epoch's place in the list, not the number of epochs trained."
@@ -654,25 +699,31 @@ def _quotient_stops(given: Given, seen: Seen) -> str | None:
         "strip of validation": "the progress is that of the validation loss.",
     }
     for change, sentence in known.items():
-        if found == stops(change):
+        if found == _quotient_right(studies_, change):
             return sentence
     return "training stops at another epoch than the rule says."
 
 
 def _quotient_never(given: Given, seen: Seen) -> str | None:
-    if seen.tensor("never", (), "the number of epochs").item() == EPOCHS:
-        return None
-    return "where the validation loss falls to the end, all epochs should be trained."
+    for number in range(len(given["edge_k"])):
+        found = seen.tensor(f"never_{number}", (), "the number of epochs").item()
+        if found != len(given["falling"]) - number:
+            return "where the validation loss falls to the end, all epochs should be trained."
+    return None
 
 
 def _quotient_still(given: Given, seen: Seen) -> str | None:
-    try:
-        found = seen.tensor("still", (), "the number of epochs").item()
-    except Wrong as wrong:
-        return f"with a training loss that stands still: {wrong}"
-    if found == 12:
-        return None
-    return "with a training loss that stands still, it stops at another epoch than the rule says."
+    for number, (size, k) in enumerate(zip(given["still_sizes"], given["edge_k"], strict=True)):
+        try:
+            found = seen.tensor(f"still_{number}", (), "the number of epochs").item()
+        except Wrong as wrong:
+            return f"with a training loss that stands still: {wrong}"
+        if found != _still_stop(given["still"][number, 1, :size], int(k)):
+            return (
+                "with a training loss that stands still, it stops at another epoch than the rule "
+                "says."
+            )
+    return None
 
 
 # ------------------------------------------------------------------------ finished_verdict

@@ -68,14 +68,22 @@ def decay_both_ways(answer, given, see):
 
 
 def quotient_stop(answer, given, see):
-    k, alpha = given["k"], given["alpha"].tolist()
-    falling, still = given["falling"].tolist(), given["still"].tolist()
+    numbers = (given[name].tolist() for name in ("sizes", "k", "alpha"))
     cases = {
-        f"study_{number}": (train.tolist(), val.tolist(), k, alpha[number])
-        for number, (train, val) in enumerate(zip(given["train"], given["val"], strict=True))
+        f"study_{number}": (
+            given["train"][number, :size].tolist(),
+            given["val"][number, :size].tolist(),
+            k,
+            alpha,
+        )
+        for number, (size, k, alpha) in enumerate(zip(*numbers, strict=True))
     }
-    cases["never"] = falling, falling, k, 0.1
-    cases["still"] = still, given["still_val"].tolist(), k, 0.5
+    falling = given["falling"].tolist()
+    for number, k in enumerate(given["edge_k"].tolist()):
+        still, size = given["still"][number], given["still_sizes"][number]
+        losses = still[0, :size].tolist(), still[1, :size].tolist()
+        cases[f"never_{number}"] = falling[number:], falling[number:], k, 0.1
+        cases[f"still_{number}"] = *losses, k, 0.5
     for case in in_order(given, *cases):
         see.call(case, answer, *cases[case])
 
@@ -85,30 +93,39 @@ def EarlyStopping(answer, given, see):
     for number in (*runs, last):
         losses = given["losses"][number, : given["sizes"][number]].tolist()
         name = "restored" if number == last else f"run_{number}"
-        see.call(name, _run, answer, int(given["patience"][number]), losses, number == last)
+        states = given["weights"], given["buffers"], given["counts"]
+        patience = int(given["patience"][number])
+        see.call(name, _run, answer, patience, losses, states, number == last)
 
 
-def _run(answer, patience, losses, restore=False):
+def _run(answer, patience, losses, states, restore=False):
     stopping = answer(patience)
     model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
     stops = []
     for number, loss in enumerate(losses):
-        _fill(model, number + 0.5)
+        _fill(model, states, number)
         stops.append(bool(stopping.update(loss, model)))
         if stops[-1] and restore:
             break
     if not restore:
         return torch.tensor(stops)
-    _fill(model, -1.0)
+    _fill(model, states, -1)
     stopping.restore(model)
     parameters = torch.cat([p.detach().flatten() for p in model.parameters()])
-    return parameters, torch.cat([model[1].running_mean, model[1].running_var])
+    norm = model[1]
+    count = norm.num_batches_tracked.view(1).float()
+    return parameters, torch.cat([norm.running_mean, norm.running_var, count])
 
 
-def _fill(model, value):
+def _fill(model, states, number):
+    weights, buffers, counts = (values[number].clone() for values in states)
     with torch.no_grad():
-        for tensor in [*model.parameters(), model[1].running_mean, model[1].running_var]:
-            tensor.fill_(value)
+        sizes = [p.numel() for p in model.parameters()]
+        for p, values in zip(model.parameters(), weights.split(sizes), strict=True):
+            p.copy_(values.view_as(p))  # in place, as an optimizer steps
+        model[1].running_mean.copy_(buffers[:3])
+        model[1].running_var.copy_(buffers[3:])
+        model[1].num_batches_tracked.copy_(counts)
 
 
 def finished_verdict(answer, given, see):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from torch import nn
@@ -454,6 +456,31 @@ def other_optimizer(model, train, val, augment, num_epochs, batch_size, lr):
     return loop(model, train, val, augment, num_epochs, batch_size, lr, optimizer=adam)
 
 
+def loop_validated(validate):
+    """Right steps, and a validation of its own."""
+
+    def answer(model, train, val, augment, num_epochs, batch_size, lr):
+        accuracies, optimizer = [], torch.optim.SGD(model.parameters(), lr=lr)
+        for _ in range(num_epochs):
+            arguments = model, train, val, augment, 1, batch_size, lr
+            right = loop(*arguments, optimizer=optimizer)[0]
+            accuracies.append(validate(model, train, val, len(accuracies), right))
+        return accuracies
+
+    return answer
+
+
+def in_train_mode(model, train, val, epoch, right):
+    with torch.no_grad():
+        logits = copy.deepcopy(model).train()(val[0])
+    return (logits.argmax(1) == val[1]).double().mean().item()
+
+
+def on_the_training_images(model, train, val, epoch, right):
+    with torch.no_grad():
+        return (model.eval()(train[0]).argmax(1) == train[1]).double().mean().item()
+
+
 def restored_gradients(model, train, val, augment, num_epochs, batch_size, lr):
     """Right: the gradients are made by hand and given to the update."""
     accuracies = []
@@ -590,5 +617,18 @@ WRONG = {
         "never in eval mode": (with_bugs("no eval"), 0, "after one epoch"),
         "other optimizer": (other_optimizer, 0, "after one epoch"),
         "no accuracies": (lambda *a: loop(*a) and None, 3, "list of accuracies"),
+        "zeros after the first": (
+            loop_validated(lambda *a: a[-1] if a[-2] == 0 else 0.0),
+            3,
+            "validation accuracy",
+        ),
+        "the first again": (lambda *a: [loop(*a)[0]] * a[4], 3, "validation accuracy"),
+        "validates in train mode": (loop_validated(in_train_mode), 3, "in its right mode"),
+        "validates on training images": (
+            loop_validated(on_the_training_images),
+            3,
+            "validation accuracy",
+        ),
+        "a constant": (loop_validated(lambda *a: 0.34), 3, "validation accuracy"),
     },
 }

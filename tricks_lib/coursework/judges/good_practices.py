@@ -840,7 +840,9 @@ def _fit_batches(given: Given, seen: Seen) -> str | None:
         "same": "each epoch should have an order of its own.",
     }
     problem = _fit_problem(given, seen, "all", known)
-    return "with several batches and epochs the weights are not right." if problem == "" else problem
+    return (
+        "with several batches and epochs the weights are not right." if problem == "" else problem
+    )
 
 
 QUESTIONS = {

@@ -572,6 +572,7 @@ def _stopping_nan(given: Given, seen: Seen) -> str | None:
 
 # -------------------------------------------------------------------------- quotient_stop
 
+
 def _quotients(train: Array, val: Array, k: int, change: str = "") -> Array:
     """PQ at each epoch from the k-th on; NaN where it is not asked for."""
     found = np.full(len(val), np.nan)
@@ -611,7 +612,9 @@ def _quotient_given(rng: np.random.Generator) -> Given:
         apart = [
             sum(map(int.__ne__, right, _quotient_right(studies, change))) for change in CHANGES
         ]
-        distance = min(np.nanmin(np.abs(_quotients(*study[:3]) / study[3] - 1)) for study in studies)
+        distance = min(
+            np.nanmin(np.abs(_quotients(*study[:3]) / study[3] - 1)) for study in studies
+        )
         if min(apart) > 1 and distance > 1e-3:
             break
     studies = [studies[number] for number in rng.permutation(len(studies))]

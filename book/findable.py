@@ -7,12 +7,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
 from docutils import nodes
 from sphinx.application import Sphinx
+
+DESCRIPTION = re.compile(r'(<meta (?:name|property)="(?:og:)?description" content=")([^"]*)\.\.\."')
 
 
 def speaks_of_itself(paragraph: nodes.paragraph) -> bool:
@@ -34,6 +37,21 @@ def own_words_first(
     for paragraph in list(doctree.findall(nodes.paragraph))[:3]:
         if speaks_of_itself(paragraph):
             paragraph.parent.remove(paragraph)
+
+
+def whole_sentences(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """End a description where a sentence ends, not in the middle of a word."""
+    context["metatags"] = DESCRIPTION.sub(
+        lambda meta: f'{meta[1]}{ended(meta[2])}"', context.get("metatags", "")
+    )
+
+
+def ended(text: str) -> str:
+    """All whole sentences of a text that was cut; if not one is whole, its whole words."""
+    sentences = re.match(r".*[.!?](?=\s)", text, re.DOTALL)
+    return sentences[0] if sentences else f"{text.rpartition(' ')[0]} \N{HORIZONTAL ELLIPSIS}"
 
 
 def course(app: Sphinx) -> dict[str, Any]:
@@ -90,6 +108,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     # Before the extension that makes descriptions and cards, which is called with 500.
     app.connect("html-page-context", own_words_first, priority=400)
+    app.connect("html-page-context", whole_sentences, priority=600)
     app.connect("html-page-context", told_on_the_landing_page, priority=600)
     app.connect("build-finished", write_sitemap)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from book.measured import by_claim, labels
-from book.records import Found
+from book.records import Found, format_value
 from tricks_lib.law import CONFIDENCE, HOLDS, OPPOSITE, TOO_SMALL, UNDECIDED, VERDICTS
 
 # Colours that colour-blind readers can tell apart; shape, filling and line say the same once more.
@@ -73,6 +73,37 @@ def in_a_row(found: Found) -> str:
         f'<line x1="{at(low)}" x2="{at(high)}" y1="7" y2="7" class="reach"{dashes}/>'
         f'<circle cx="{at(effect)}" cy="7" r="2.8" class="{"filled" if filled else "hollow"}"/>'
         "</svg>"
+    )
+
+
+def on_a_card(found: Found) -> str:
+    """One interval for its card: the scale of the rows, wider, with zero and the margins named."""
+
+    def at(value: float) -> float:
+        return round(150 + 140 * along(value), 1)
+
+    low, effect, high = found.scaled
+    turn = 1 if found.direction == "higher" else -1
+    ends = {place: format_value(found.metric, place * turn * found.margin) for place in (-1, 0, 1)}
+    reach = " to ".join(format_value(found.metric, value) for value in found.interval)
+    label = (
+        f"effect {format_value(found.metric, found.effect)}, "
+        f"{100 * found.confidence:.0f} % interval {reach}, margin {ends[turn]}"
+    )
+    dashes = ' stroke-dasharray="5 3"' if found.verdict == UNDECIDED else ""
+    filled = found.verdict in (HOLDS, OPPOSITE)
+    ticks = "".join(
+        f'<text x="{at(place)}" y="31" text-anchor="middle">{text}</text>'
+        for place, text in ends.items()
+    )
+    return (
+        f'<svg class="claim-interval row-interval {found.css}" role="img" aria-label="{label}" '
+        'viewBox="0 0 300 34" width="300" height="34">'
+        f'<rect x="{at(-1)}" width="{at(1) - at(-1):.1f}" height="20" class="matters-not"/>'
+        '<line x1="150" x2="150" y2="20" class="zero"/>'
+        f'<line x1="{at(low)}" x2="{at(high)}" y1="10" y2="10" class="reach"{dashes}/>'
+        f'<circle cx="{at(effect)}" cy="10" r="4" class="{"filled" if filled else "hollow"}"/>'
+        f"{ticks}</svg>"
     )
 
 

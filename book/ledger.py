@@ -18,6 +18,7 @@ does not fit together becomes a warning, which ``make book`` turns into an error
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import os
 import re
@@ -399,14 +400,69 @@ class Prose(SphinxTransform):
                 warn(f"the image {image['uri']} would be loaded from the network", image)
 
 
+def stable_anchor(claim: str) -> str:
+    """The address of a claim, whatever it was measured on: ``claim-dropout-few-images``."""
+    return "claim-" + re.sub(r"[^a-z0-9]+", "-", claim)
+
+
+TUNED = re.compile(
+    r"inside each seed by (\w+), of \{(.*?)\}; "
+    r"on the edge (\d+) times, tied (\d+) times, of (\d+)"
+)
+
+
+def in_words(conditions: str) -> str:
+    """How an arm was tuned, as one would say it."""
+
+    def said(tuning: re.Match[str]) -> str:
+        by, grid, edge, tied, runs = tuning.groups()
+        grid = re.sub(r"'(\w+)': \[(.*?)\]", r"\1 from \2", html.unescape(grid))
+        by = by.replace("val_", "validation ").replace("_", " ")
+        return (
+            f"inside each seed by its {by}, over {html.escape(grid)}; of {runs} picks "
+            f"{edge} lay on an end of the grid and {tied} were ties"
+        )
+
+    return TUNED.sub(said, conditions)
+
+
+CARD = re.compile(
+    r'(<div class="claim [^"]*" id="(claim-[^"]+)">'
+    r'<p class="claim-verdict"><strong>[^<]*</strong>) '
+    r"(<code>([^<]*)</code>)"
+)
+INTERVAL = re.compile(
+    r'(id="(claim-[^"]+)">(?:(?!</svg>).)*?)<svg class="claim-interval.*?</svg>', re.DOTALL
+)
+
+
 def card_links(app: Sphinx, page: str, template: str, context: dict, doctree: Any) -> None:
-    """Let a card's name lead to the card itself, and the word *cite* to how that is done."""
+    """Give each claim an address that lasts, and its cards their links and a scale.
+
+    A card's own address names data and conditions, so a claim that is measured anew gets another
+    one. The claim's address, which people cite, stands before its first card.
+    """
     if "body" not in context or CITE not in app.env.found_docs:
         return
+    found = {one.anchor: one for one in app.env.claims.values() if one.docname == page}
     cite = f'<a class="cite-claim" href="{context["pathto"](CITE)}#a-claim">cite</a>'
-    head = r'(id="(claim-[^"]+)"><p class="claim-verdict"><strong>[^<]*</strong>)'
-    links = rf'\1 <span><a class="claim-address" href="#\2">\3</a> {cite}</span>'
-    context["body"] = re.sub(rf"{head} (<code>[^<]*</code>)", links, context["body"])
+    seen: set[str] = set()
+
+    def linked(card: re.Match[str]) -> str:
+        head, address, name, claim = card.groups()
+        place = ""
+        if claim not in seen:
+            seen.add(claim)
+            address = stable_anchor(claim)
+            place = f'<span class="claim-place" id="{address}"></span>'
+        link = f'<a class="claim-address" href="#{address}">{name}</a>'
+        return f"{place}{head} <span>{link} {cite}</span>"
+
+    def scaled(card: re.Match[str]) -> str:
+        one = found.get(card[2])
+        return card[1] + forest.on_a_card(one) if one else card[0]
+
+    context["body"] = CARD.sub(linked, INTERVAL.sub(scaled, context["body"]))
 
 
 def names_on_cards(app: Sphinx, page: str, template: str, context: dict, doctree: Any) -> None:
@@ -414,6 +470,9 @@ def names_on_cards(app: Sphinx, page: str, template: str, context: dict, doctree
     if "body" in context:
         context["body"] = re.sub(
             r'<p class="claim-numbers">.*?</p>', lambda line: named(line[0]), context["body"]
+        )
+        context["body"] = re.sub(
+            r'<p class="claim-conditions">.*?</p>', lambda line: in_words(line[0]), context["body"]
         )
 
 

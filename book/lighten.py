@@ -33,6 +33,9 @@ PICTURE = re.compile(r"<img\b[^>]*>")
 SOURCE = re.compile(r'(\bsrc=")([^"]+)(")')
 logging.getLogger("fontTools.subset").setLevel(logging.WARNING)  # it tells of every table
 
+# Without a script the page is light.
+THEME = re.compile(r'(<html\b[^>]*?)data-theme="\w+"')
+
 
 def lighten(site: Path) -> None:
     """Make the pages of a built book, in ``site``, lighter."""
@@ -43,7 +46,7 @@ def lighten(site: Path) -> None:
     for page, text in texts.items():
         lighter = pictures(ICON_SCRIPT.sub("", text), page, smaller)
         lighter = HASTY.sub("<script defer", lighter)
-        lighter = lighter.replace("<html ", '<html data-theme="light" ', 1)
+        lighter = THEME.sub(r'\1data-theme="light"', lighter, count=1)
         if lighter != text:
             page.write_text(lighter, encoding="utf-8", newline="\n")
     for needless in {*site.rglob("*.map"), *site.glob("_static/scripts/fontawesome.js*")}:

@@ -18,8 +18,16 @@ from sphinx.errors import ExtensionError
 SCRIPTS = ("searchtools.js", "language_data.js", "searchindex.js")
 NAMES = "|".join(map(re.escape, SCRIPTS))
 SCRIPT = re.compile(rf'\s*<script\b[^>]* src="[^"]*\b(?:{NAMES})[^>]*></script>')
-# Formulas, code and numbers under figures would fill the excerpts.
-LEFT_OUT = (".math", ".highlight", ".headerlink", ".claim-conditions", ".claim-numbers")
+# Drawn formulas (their MathML stays), code and numbers on cards would fill the excerpts.
+LEFT_OUT = (
+    "div.math",
+    ".katex-html",
+    "annotation",
+    ".highlight",
+    ".headerlink",
+    ".claim-conditions",
+    ".claim-numbers",
+)
 PAGES = ("index.html", "chapters/**/*.html")
 # Sphinx names a section, Pagefind a heading.
 NAMED = re.compile(r'<section id="([^"]+)">((?:\s*<span[^>]*></span>)*\s*<h[1-6])')

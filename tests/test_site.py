@@ -558,7 +558,8 @@ def test_the_ledger_is_filtered_and_ordered(address: str, browser: Browser) -> N
     with browser.new_page() as page:
         page.goto(f"{address}chapters/reference/claims.html")
         total = page.locator("td.claim-cell:visible").count()
-        assert page.locator(".ledger-filter output").inner_text() == f"{total} of {total} claims"
+        told = page.locator(".ledger-filter output").inner_text()
+        assert told == f"{total} of {total} claims and checks"
 
         page.get_by_label("Verdict").select_option("opposite")
         some = page.locator("td.claim-cell:visible").count()

@@ -64,6 +64,6 @@ function show() {
     table.closest("section").hidden = wanted.order
       ? place > 0 : !shown.some((claim) => claim.place === place);
   });
-  form.querySelector("output").textContent = `${shown.length} of ${claims.length} claims`;
+  form.querySelector("output").textContent = `${shown.length} of ${claims.length} claims and checks`;
 }
 show();

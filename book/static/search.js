@@ -5,7 +5,7 @@ const MOST = 10;
 const EMPTY = new Set(("a an and are at be by can do does for how i in is it me my of on or should "
   + "the there this to use using vs what when where which why will with").split(" "));
 // What is looked up rather than read comes after what explains it.
-const BEHIND = /\/(api|_solutions)\/|\/(exercises|register|claims|index)\.html|\/$/;
+const BEHIND = /\/(api|_solutions)\/|\/(exercises|register|claims|index|changelog|teach|bibliography|cite)\.html|\/$/;
 const field = document.querySelector(".book-search input[name=q]");
 const list = document.getElementById("search-results");
 const state = document.getElementById("search-state");
@@ -17,7 +17,9 @@ const [pagefind, answers] = await Promise.all([
 ]);
 await pagefind.options({ baseUrl: root.pathname, excerptLength: 24 });
 
-const words = (text) => new Set(text.toLowerCase().match(/[a-z0-9]+/g) ?? []);
+// Endings count for little: "explodes" asks what "exploding" asks.
+const stem = (word) => (word.length > 4 ? word.replace(/(ations?|ings?|ed|es|s|e)$/, "") : word);
+const words = (text) => new Set((text.toLowerCase().match(/[a-z0-9]+/g) ?? []).map(stem));
 
 // An answer fits when one of its questions lies wholly in the query; the longest such one decides.
 function fitting(query) {
@@ -53,6 +55,15 @@ function hits(excerpt, telling) {
   return telling.some((word) => marked.some((text) => text.includes(word.toLowerCase().slice(0, 3))));
 }
 
+// No page may have all the words: then the word is left out without which most pages are found.
+async function best(telling, query) {
+  const { results } = await pagefind.search(telling.join(" ") || query);
+  if (results.length || telling.length < 2) return results;
+  const fewer = await Promise.all(telling.map((_, left) =>
+    pagefind.search(telling.filter((_, at) => at !== left).join(" "))));
+  return fewer.map((one) => one.results).sort((a, b) => b.length - a.length)[0];
+}
+
 let latest = "";
 async function search(query) {
   latest = query;
@@ -60,7 +71,7 @@ async function search(query) {
   const known = fitting(query).map((answer) =>
     entry(new URL(answer.page, root), answer.title, answer.says));
   const telling = query.split(/\s+/).filter((word) => !EMPTY.has(word.toLowerCase()));
-  const { results } = await pagefind.search(telling.join(" ") || query);
+  const results = await best(telling, query);
   const read = await Promise.all(results.slice(0, 2 * MOST).map(async (result) => {
     const page = await result.data();
     return { page, score: result.score * (BEHIND.test(page.url) ? 0.4 : 1) };

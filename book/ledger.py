@@ -405,6 +405,7 @@ def stable_anchor(claim: str) -> str:
     return "claim-" + re.sub(r"[^a-z0-9]+", "-", claim)
 
 
+MINUS = re.compile(r"(?<=[ >])-(?=\d)")  # of a number, not within a word
 TUNED = re.compile(
     r"inside each seed by (\w+), of \{(.*?)\}; "
     r"on the edge (\d+) times, tied (\d+) times, of (\d+)"
@@ -469,7 +470,9 @@ def names_on_cards(app: Sphinx, page: str, template: str, context: dict, doctree
     """Write data sets on the cards as they are written elsewhere; notebooks store them made."""
     if "body" in context:
         context["body"] = re.sub(
-            r'<p class="claim-numbers">.*?</p>', lambda line: named(line[0]), context["body"]
+            r'<p class="claim-numbers">.*?</p>',
+            lambda line: MINUS.sub("\N{MINUS SIGN}", named(line[0])),
+            context["body"],
         )
         context["body"] = re.sub(
             r'<p class="claim-conditions">.*?</p>', lambda line: in_words(line[0]), context["body"]

@@ -106,7 +106,7 @@ def number(doctree: nodes.document) -> None:
         for image in list(cell.findall(nodes.image)):
             made += 1
             text = first_sentence(image.get("alt", ""))
-            figure = nodes.figure(classes=["numbered"])
+            figure = nodes.figure(classes=["numbered"], ids=[f"figure-{made}"])
             image.parent.replace(image, figure)
             figure += image
             label = nodes.strong("", f"Figure {made}.")

@@ -84,7 +84,8 @@ def on_a_card(found: Found) -> str:
 
     low, effect, high = found.scaled
     turn = 1 if found.direction == "higher" else -1
-    ends = {place: format_value(found.metric, place * turn * found.margin) for place in (-1, 0, 1)}
+    ends = {place: format_value(found.metric, place * turn * found.margin) for place in (-1, 1)}
+    ends[0] = "0"
     reach = " to ".join(format_value(found.metric, value) for value in found.interval)
     label = (
         f"effect {format_value(found.metric, found.effect)}, "

@@ -49,8 +49,8 @@ def whole_sentences(
 
 
 def ended(text: str) -> str:
-    """All whole sentences of a text that was cut; if not one is whole, its whole words."""
-    sentences = re.match(r".*[.!?](?=\s)", text, re.DOTALL)
+    """All whole sentences of a text that was cut; if that leaves little, its whole words."""
+    sentences = re.match(r".{50,}[.!?](?=\s)", text, re.DOTALL)
     return sentences[0] if sentences else f"{text.rpartition(' ')[0]} \N{HORIZONTAL ELLIPSIS}"
 
 

@@ -22,6 +22,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from book.cards import first_sentence
+from book.headlines import tag
 
 #: Sections whose code is the lesson.
 OPEN = frozenset({"from-scratch", "use-it", "exercises"})
@@ -106,11 +107,14 @@ def number(doctree: nodes.document) -> None:
         for image in list(cell.findall(nodes.image)):
             made += 1
             text = first_sentence(image.get("alt", ""))
-            figure = nodes.figure(classes=["numbered"], ids=[f"figure-{made}"])
-            image.parent.replace(image, figure)
-            figure += image
             label = nodes.strong("", f"Figure {made}.")
-            figure += nodes.caption("", "", label, nodes.Text(f" {text}"))
+            caption = tag("figcaption", label, nodes.Text(f" {text}"))
+            place = image.parent.index(image)
+            # Not Sphinx's own figure, which it would number through the whole book.
+            figure = tag("figure", css="numbered", id=f"figure-{made}")
+            image.parent.insert(place, figure)
+            image.parent.remove(image)
+            figure += [image, caption]
 
 
 def tell_minutes(doctree: nodes.document) -> None:

@@ -76,9 +76,10 @@ def test_code_to_take_away_is_never_folded(section: str) -> None:
 def test_figures_are_numbered_and_say_what_they_show() -> None:
     found = page(FIGURES[0])
     reading.number(found)
-    figure = next(found.findall(nodes.figure))
+    image = next(found.findall(nodes.image))
+    figure = image.parent
     assert figure[1].astext() == "Figure 1. Two lines that cross."
-    assert figure[0]["alt"].endswith("ends higher.")
+    assert image["alt"].endswith("ends higher.")
 
 
 def test_minutes_to_read_stand_beside_minutes_to_run() -> None:

@@ -25,7 +25,8 @@ const words = (text) => new Set((text.toLowerCase().match(/[a-z0-9]+/g) ?? []).m
 function fitting(query) {
   const asked = words(query);
   const fit = (answer) => Math.max(0, ...answer.asked.map((question) => {
-    const wanted = [...words(question)];
+    const telling = question.split(" ").filter((word) => !EMPTY.has(word));
+    const wanted = [...words(telling.length > 1 ? telling.join(" ") : question)];
     return wanted.every((word) => asked.has(word)) ? wanted.length : 0;
   }));
   return answers.map((answer) => [fit(answer), answer]).filter(([fits]) => fits)

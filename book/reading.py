@@ -111,7 +111,8 @@ def number(doctree: nodes.document) -> None:
             caption = tag("figcaption", label, nodes.Text(f" {text}"))
             place = image.parent.index(image)
             # Not Sphinx's own figure, which it would number through the whole book.
-            figure = tag("figure", css="numbered", id=f"figure-{made}")
+            figure = tag("figure", css="numbered")
+            figure["ids"] = [f"figure-{made}"]
             image.parent.insert(place, figure)
             image.parent.remove(image)
             figure += [image, caption]

@@ -32,6 +32,7 @@ from tricks_lib import law
 
 HEADING = "In one minute"
 MOST = 6  # headline claims on a page, by the law of evidence
+FEW = 3  # measurements that a cell of the table shows one by one
 #: What the columns are called: the scales of the records, from small to large.
 COLUMNS = {"made": "Made data", "real": "Small real data", "full": "Full size"}
 
@@ -236,14 +237,20 @@ def page_row(env: Any, page: str) -> Tag:
 
 
 def claim_row(env: Any, measured: Sequence[Found]) -> Tag:
-    """The sentence, then what was measured at each scale."""
+    """The sentence, then what was measured at each scale.
+
+    Of many measurements a cell shows how often each verdict came out; a click opens them all.
+    """
     cells = []
     for scale, name in COLUMNS.items():
+        here = [one for one in measured if one.scale == scale]
         lines = [
             cell(reference(env, one, *verdict(one, place)))
             for one, place in zip(measured, places(measured), strict=True)
             if one.scale == scale
         ]
+        if len(here) > FEW:
+            lines = [tag("details", tag("summary", *tally([here])), *lines, css="verdicts-here")]
         # On a phone the cells stand below one another, and each says what it is.
         cells.append(tag("td", *(lines or not_measured()), **{"data-scale": name}))
     return tag("tr", tag("th", nodes.Text(measured[0].sentence), scope="row"), *cells)

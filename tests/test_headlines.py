@@ -30,6 +30,7 @@ PAYS = {
     "full": (law.UNDECIDED, "undecided (MNIST)"),
 }
 COSTS = {"sentence": "It costs.", "real": (law.OPPOSITE, "opposite (digits)")}
+UNCLEAR = {"sentence": "It is unclear.", "real": (law.UNDECIDED, "")}
 DATA = {"made": "glyphs", "real": "digits", "full": "MNIST"}
 
 
@@ -176,12 +177,17 @@ def test_headline_claims_stand_on_their_page_and_in_the_table(book: Path) -> Non
         text_cell(f"{MINUTE}\n\nLeave it."),
         *measurements("new.costs", COSTS),
         *measurements("new.costs", COSTS, at="900 steps"),
+        *[
+            cell
+            for steps in range(headlines.FEW + 1)
+            for cell in measurements("new.unclear", UNCLEAR, at=f"{steps} steps")
+        ],
     )
     contents(book, "chapters/to_do/page", "chapters/more/plain", "chapters/more/new")
     built(book)
     index = page_of(book, "index")
     assert words(index.select_one(".verdict-sums")) == (
-        "2 headline claims, 4 measurements: holds 1 opposite 2 undecided 1"
+        "3 headline claims, 8 measurements: holds 1 opposite 2 undecided 5"
     )
     (false,) = index.select("ul.headline-strip li")
     assert words(false) == "It costs. opposite 2"
@@ -190,14 +196,19 @@ def test_headline_claims_stand_on_their_page_and_in_the_table(book: Path) -> Non
     assert first.has_attr("open") and not second.has_attr("open")
     assert rows_of(first.table) == {"It pays.": expected(PAYS)}
     twice = "opposite (digits) opposite (digits, 900 steps)"
+    each = " ".join(f"undecided ({steps} steps)" for steps in range(headlines.FEW + 1))
     assert rows_of(second.table) == {
-        "It costs.": expected({**COSTS, "real": (law.OPPOSITE, twice)})
+        "It costs.": expected({**COSTS, "real": (law.OPPOSITE, twice)}),
+        "It is unclear.": expected({**UNCLEAR, "real": (law.UNDECIDED, f"undecided 4 {each}")}),
     }
+    (fold,) = second.table.select("details")  # many measurements are folded up, and two are not
+    assert words(fold.summary) == "undecided 4"
+    assert len(fold.select("p > a.claim-ref")) == headlines.FEW + 1
     part = page_of(book, "chapters/part")
     assert part.select("details") == [] and part.select(".verdict-sums") == []
     assert rows_of(part.table) == {"It pays.": expected(PAYS)}
     picture = part.select_one("figure.part-picture [role=img]")
-    assert "Page: 2 holds, 1 undecided." in picture["aria-label"]
+    assert "The page: 2 holds, 1 undecided." in picture["aria-label"]
     assert len(picture.select("svg > [class^=claim-]")) == 3
 
 

@@ -7,8 +7,11 @@ and on which side. It is drawn from the records at every build, in the colours o
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Mapping, Sequence
 from itertools import count, groupby
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -37,13 +40,31 @@ class PartPicture(SphinxDirective):
             return []
         found = [one for one in self.env.claims.values() if one.part == part]
         claims = [one for one in found if one.kind == "claim"]
-        return [nodes.raw("", picture(claims), format="html")] if claims else []
+        titles = {one.docname: self.title(one.docname) for one in claims}
+        return [nodes.raw("", picture(claims, titles), format="html")] if claims else []
+
+    def title(self, docname: str) -> str:
+        """The title of a notebook, which may not have been read yet."""
+        path = self.env.doc2path(docname)
+        self.env.note_dependency(str(path))
+        cells = json.loads(Path(path).read_text(encoding="utf-8"))["cells"]
+        texts = ("".join(one["source"]) for one in cells if one["cell_type"] == "markdown")
+        found = re.search(r"^# +(.+)$", "\n".join(texts), re.MULTILINE)
+        return found[1].strip() if found else ""
 
 
-def picture(claims: Sequence[Found]) -> str:
-    """The figure: rows, scale and caption."""
-    pages = [list(group) for _, group in groupby(claims, key=lambda one: one.docname)]
-    rows = "".join(f"<span>{name(group)}</span>{swarm(group)}" for group in pages)
+def picture(claims: Sequence[Found], titles: Mapping[str, str]) -> str:
+    """The figure: rows, scale and caption.
+
+    Args:
+        claims: the measurements, those of a page together.
+        titles: what each page is called, by its docname.
+    """
+    pages = [
+        (titles[docname], list(group))
+        for docname, group in groupby(claims, key=lambda one: one.docname)
+    ]
+    rows = "".join(f"<span>{html.escape(name)}</span>{swarm(group)}" for name, group in pages)
     scale = "".join(f'<span class="{css}">{words}</span>' for css, words in SCALE)
     return (
         f'<figure class="part-picture"><div role="img" aria-label="{html.escape(alt_text(pages))}">'
@@ -53,18 +74,13 @@ def picture(claims: Sequence[Found]) -> str:
     )
 
 
-def name(group: Sequence[Found]) -> str:
-    """A page as its row is called: ``Batch norm``."""
-    return html.escape(group[0].page.replace("_", " ").capitalize())
-
-
-def alt_text(pages: Sequence[Sequence[Found]]) -> str:
+def alt_text(pages: Sequence[tuple[str, Sequence[Found]]]) -> str:
     """What is seen, in words: how often each verdict came out on each page."""
     told = []
-    for group in pages:
+    for name, group in pages:
         came_out = [one.verdict for one in group]
         counts = [f"{came_out.count(v)} {v}" for v in law.VERDICTS if v in came_out]
-        told.append(f"{group[0].page.replace('_', ' ').capitalize()}: {', '.join(counts)}")
+        told.append(f"{name}: {', '.join(counts)}")
     return (
         "A mark for each measurement of this part, in a row for its page, with the opposite of "
         f"what is taught to the left of zero. {'. '.join(told)}."

@@ -47,12 +47,13 @@ def test_the_picture_is_told_in_words() -> None:
         for n, name in enumerate(GIVES)
     ]
     claims = sorted(pages_with(*found).values(), key=lambda one: one.docname)
-    soup = BeautifulSoup(picture.picture(claims), "html.parser")
+    titles = {one.docname: one.page.replace("page_", "On ") for one in claims}
+    soup = BeautifulSoup(picture.picture(claims, titles), "html.parser")
     said = soup.select_one("[role=img]")["aria-label"]
     for name in law.VERDICTS:
         assert f"1 {name}" in said
-    assert "Page 0: 1 holds, 1 too small to matter. Page 1: 1 opposite, 1 undecided." in said
-    assert [row.get_text() for row in soup.select("[role=img] > span")][:2] == ["Page 0", "Page 1"]
+    assert "On 0: 1 holds, 1 too small to matter. On 1: 1 opposite, 1 undecided." in said
+    assert [row.get_text() for row in soup.select("[role=img] > span")][:2] == ["On 0", "On 1"]
     assert len(soup.select("svg")) == 2
 
 

@@ -47,6 +47,7 @@ pytestmark = [pytest.mark.site, pytest.mark.browser]
 
 WINDOW = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
+PAPER = {"width": 774, "height": 1100}  # A4 between the margins, as `make pdf` prints it
 # What a reader in trouble types, and the page that should come first.
 # Asked by somebody who does not know the words that ``answers.json`` lists.
 UNTUNED = {
@@ -189,6 +190,7 @@ class Visit:
     violations: list[str] = field(default_factory=list)
     wide: list[str] = field(default_factory=list)
     squashed: list[str] = field(default_factory=list)
+    cut_tables: list[str] = field(default_factory=list)
     facts: dict = field(default_factory=dict)
 
 
@@ -258,6 +260,26 @@ SQUASHED = """() => [...document.querySelectorAll('article img[width][height]')]
 }).map((node) => node.getAttribute('src'))"""
 
 
+# A table of which a part is out of sight, in a box that scrolls or beyond the article.
+CUT_TABLES = """() => [...document.querySelectorAll('main table')].filter((table) => {
+  const box = table.closest('.pst-scrollable-table-container, .cell_output, article, main');
+  return table.getBoundingClientRect().right > box.getBoundingClientRect().right + 1;
+}).map((table) => `${table.className} with ${table.textContent.trim().slice(0, 40)}`)"""
+
+# Whether what has the focus shows it by an outline or a shadow, of its own or of a piece of it.
+RING = """() => {
+  const node = document.activeElement;
+  if (node === document.body) return null;
+  const styles = [node, ...node.querySelectorAll('*')].flatMap((piece) =>
+    [null, '::before', '::after'].map((pseudo) => getComputedStyle(piece, pseudo)));
+  const clear = (colour) => /rgba\\([^)]*, 0\\)/.test(colour);
+  const seen = styles.some((style) => style.boxShadow !== 'none' && !clear(style.boxShadow)
+    || style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0
+    && !clear(style.outlineColor));
+  return { seen, tag: node.outerHTML.slice(0, 120) };
+}"""
+
+
 def look_at(page: Page, url: str, *, axe: bool = True) -> Visit:
     """Open a page and note all that the tests ask about."""
     visit = Visit()
@@ -271,6 +293,11 @@ def look_at(page: Page, url: str, *, axe: bool = True) -> Visit:
     visit.at_once = list(visit.requests)
     visit.facts = page.evaluate(FACTS)
     page.add_style_tag(content="* { transition: none !important; animation: none !important }")
+    visit.cut_tables = [f"in a window: {table}" for table in page.evaluate(CUT_TABLES)]
+    page.set_viewport_size(PAPER)
+    page.emulate_media(media="print")
+    visit.cut_tables += [f"on paper: {table}" for table in page.evaluate(CUT_TABLES)]
+    page.emulate_media(media="screen")
     page.set_viewport_size(PHONE)
     visit.wide = page.evaluate(WIDE)
     visit.squashed = page.evaluate(SQUASHED)
@@ -354,6 +381,72 @@ def test_pages_fit_a_phone(visits: dict[str, Visit]) -> None:
 
 def test_pictures_keep_their_shape_on_a_phone(visits: dict[str, Visit]) -> None:
     nothing(noted(visits, "squashed"))
+
+
+def test_no_table_is_cut_off_in_a_window_or_on_paper(visits: dict[str, Visit]) -> None:
+    nothing(noted(visits, "cut_tables"))
+
+
+@pytest.mark.parametrize(("width", "cut"), [(2000, 1), (200, 0)])
+def test_a_cut_table_is_seen(browser: Browser, width: int, cut: int) -> None:
+    table = f"<table style='width: {width}px'><tr><td>wide</td></tr></table>"
+    box = f"<div class='pst-scrollable-table-container' style='overflow: auto'>{table}</div>"
+    with browser.new_page(viewport=WINDOW) as page:
+        page.set_content(f"<title>t</title><main><article>{box}</article></main>")
+        assert len(page.evaluate(CUT_TABLES)) == cut
+
+
+@pytest.mark.parametrize("name", ["index.html", "chapters/regularization/exercises.html"])
+def test_a_dark_page_is_printed_light_and_unfolded(
+    address: str, browser: Browser, name: str
+) -> None:
+    with browser.new_page(viewport=WINDOW, color_scheme="dark") as page:
+        page.goto(address + name)
+        state = """() => ({
+          theme: document.documentElement.dataset.theme,
+          mode: document.documentElement.dataset.mode,
+          paper: getComputedStyle(document.body).backgroundColor,
+          folded: document.querySelectorAll('article details:not([open])').length,
+        })"""
+        before = page.evaluate(state)
+        assert before["theme"] == "dark" and before["folded"]
+        page.evaluate(f"addEventListener('beforeprint', () => {{ window.seen = ({state})() }})")
+        page.pdf(format="A4")
+        seen = page.evaluate("window.seen")
+        assert (seen["theme"], seen["paper"], seen["folded"]) == ("light", "rgb(255, 255, 255)", 0)
+        page.wait_for_function(
+            "(before) => document.documentElement.dataset.theme === before", arg=before["theme"]
+        )
+        assert page.evaluate(state) == before
+        page.emulate_media(media="print")
+        assert page.locator("#jb-print-toc").count() and page.locator("#jb-print-toc").is_hidden()
+
+
+def test_the_focus_is_always_seen(address: str, browser: Browser) -> None:
+    with browser.new_page(viewport=WINDOW, reduced_motion="reduce") as page:
+        page.goto(f"{address}chapters/regularization/dropout.html")
+        page.add_style_tag(content="* { transition: none !important; animation: none !important }")
+        walked = []
+        for _ in range(70):
+            page.keyboard.press("Tab")
+            walked.append(page.evaluate(RING))
+        walked = [place for place in walked if place]
+        assert len({place["tag"] for place in walked}) > 55
+        assert "theme-switch-button" in " ".join(place["tag"] for place in walked)
+        nothing([place["tag"] for place in walked if not place["seen"]])
+
+
+@pytest.mark.parametrize(
+    "name", ["index.html", "chapters/regularization/dropout.html", "chapters/reference/claims.html"]
+)
+def test_colours_are_told_apart_in_the_dark_on_a_phone(
+    address: str, browser: Browser, name: str
+) -> None:
+    with browser.new_page(viewport=PHONE, color_scheme="dark", reduced_motion="reduce") as page:
+        page.goto(address + name)
+        assert page.locator("html").get_attribute("data-theme") == "dark"
+        page.evaluate(ONE_OF_A_KIND)
+        nothing(axe_violations(page, rules=["color-contrast", "link-in-text-block"]))
 
 
 def test_no_script_holds_a_page_up(site: Path) -> None:
@@ -769,7 +862,7 @@ def test_a_finger_opens_a_card_and_then_follows(address: str, browser: Browser) 
         context.new_page() as page,
     ):
         page.goto(f"{address}chapters/regularization/index.html")
-        card, links = page.locator("#link-card"), page.locator(".verdict-table a.claim-ref")
+        card, links = page.locator("#link-card"), page.locator(".verdict-table a.claim-ref:visible")
         links.nth(0).tap()
         card.wait_for()
         assert "Tap again to go there." in card.inner_text()

@@ -396,7 +396,7 @@ def test_a_cut_table_is_seen(browser: Browser, width: int, cut: int) -> None:
         assert len(page.evaluate(CUT_TABLES)) == cut
 
 
-@pytest.mark.parametrize("name", ["index.html", "chapters/regularization/exercises.html"])
+@pytest.mark.parametrize("name", ["index.html", "chapters/parameter_tuning/index.html"])
 def test_a_dark_page_is_printed_light_and_unfolded(
     address: str, browser: Browser, name: str
 ) -> None:

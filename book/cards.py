@@ -22,6 +22,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from book import forest
+from book.ledger import stable_anchor
 from book.links import GLOSSARY, last_name, plain
 from book.measured import by_claim, places
 from book.records import Found, format_value, unit
@@ -117,6 +118,9 @@ def texts(app: Sphinx) -> dict[str, str]:
     """All cards of the book."""
     env = app.env
     made = dict(of_claims(env.claims.values()))
+    # The address of a claim shows what its first card does.
+    firsts = (measured[0] for measured in by_claim(env.claims.values()))
+    made |= {f"#{stable_anchor(first.id)}": f"#{first.anchor}" for first in firsts}
     if GLOSSARY in env.found_docs:
         made |= of_terms(env.get_doctree(GLOSSARY))
     return made | dict(of_works(env.get_domain("cite").citations))

@@ -896,10 +896,10 @@ def test_gradescope_tells_students_of_wrong_files(graded_there) -> None:
 
 
 def test_gradescope_draws_a_secret_seed_and_other_inputs_for_each_attempt(tmp_path: Path) -> None:
-    seeds = set()
+    seeds, part = set(), parts.find("own", private(tmp_path))
     for number in range(2):
         target = tmp_path / f"{number}.zip"
-        gradescope.write(parts.find("own", private(tmp_path)), None, target)
+        gradescope.write(part, None, target)
         with zipfile.ZipFile(target) as archive:
             seeds.add(json.loads(archive.read("config.json"))["seed"])
     assert len(seeds) == 2

@@ -22,10 +22,9 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from book import forest
-from book.ledger import stable_anchor
 from book.links import GLOSSARY, last_name, plain
 from book.measured import by_claim, places
-from book.records import Found, format_value, unit
+from book.records import Found, format_value, stable_anchor, unit
 
 FILE = "card-texts.js"
 MOST = 4  # measurements on a card; of more only the one that the link leads to

@@ -37,7 +37,7 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from book import forest, prose
 from book.measured import COUNTS, by_claim, counts, labels, named, placebos_together
-from book.records import ID, Found, collect, format_value, unit
+from book.records import ID, Found, collect, format_value, stable_anchor, unit
 from tricks_lib import law
 
 logger = logging.getLogger(__name__)
@@ -398,11 +398,6 @@ class Prose(SphinxTransform):
                 image["uri"] = "/" + Path(os.path.relpath(LOCAL_BADGE, self.env.srcdir)).as_posix()
             elif "://" in image["uri"]:
                 warn(f"the image {image['uri']} would be loaded from the network", image)
-
-
-def stable_anchor(claim: str) -> str:
-    """The address of a claim, whatever it was measured on: ``claim-dropout-few-images``."""
-    return "claim-" + re.sub(r"[^a-z0-9]+", "-", claim)
 
 
 MINUS = re.compile(r"(?<=[ >])-(?=\d)")  # of a number, not within a word

@@ -336,6 +336,11 @@ def _against_others(measured: Found, others: Iterable[Found]) -> list[str]:
     return wrong
 
 
+def stable_anchor(claim: str) -> str:
+    """The address of a claim, whatever it was measured on: ``claim-dropout-few-images``."""
+    return "claim-" + re.sub(r"[^a-z0-9]+", "-", claim)
+
+
 def format_value(metric: str, value: float, sign: str = "+") -> str:
     """A number as the cards write it: accuracies in points, other metrics as they are."""
     if metric.endswith("accuracy"):

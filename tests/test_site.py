@@ -37,9 +37,8 @@ from pypdf import PdfReader
 
 from book import cards
 from book.browser import launch
-from book.ledger import stable_anchor
 from book.live import PLACES
-from book.records import stored_records
+from book.records import stable_anchor, stored_records
 from tests.page_rules import CONFIG, ROOT
 from tests.test_cheat_sheet import A4, SHEET, rows_of, smallest, words
 

@@ -681,7 +681,8 @@ def test_panels_show_a_study_each(study):
     (ax,) = tl.plots.panels([study], draw=tl.plots.curves, metric="val_accuracy")
     assert ax.get_title() == study.data and ax.get_ylabel() == "val accuracy"
     long = study.only({"fast": "one arm, with quite a long name", "slow": "two"})
-    (ax,) = tl.plots.panels({"": long})
+    with plt.rc_context({"figure.figsize": (5, 3)}):  # not whatever another test has left
+        (ax,) = tl.plots.panels({"": long})
     assert "\n" in ax.get_xticklabels()[0].get_text()
     plt.close("all")
 

@@ -120,6 +120,9 @@ class Observer:
                 self.note(f"{name}.{position}", part)
 
     def _error(self, name: str, error: BaseException) -> None:
+        if _wants_gpu(str(error)):
+            self.arrays[f"{name}.error"] = np.array(WITHOUT_GPU)
+            return
         where = ""
         frames = traceback.extract_tb(error.__traceback__)
         cells = [frame for frame in frames if frame.filename.startswith(("<cell", "<ipy"))]
@@ -161,7 +164,8 @@ WITHOUT_GPU = (
 
 def _wants_gpu(text: str) -> bool:
     """Whether an error's text says that there is no GPU."""
-    return bool(re.search(r"NVIDIA driver|not compiled with CUDA|No CUDA GPUs|CUDA device", text))
+    none = r"NVIDIA driver|not compiled with CUDA|No CUDA GPUs|CUDA device|re-initialize CUDA"
+    return bool(re.search(none, text))
 
 
 def _no_numbers(value: Any) -> str:
@@ -1060,8 +1064,6 @@ def probe_notebook(
                 see.arrays[key] = np.array(text[:MAX_TEXT])
             elif "ModuleNotFoundError" in str(value) and package:
                 see.arrays[key] = np.array(without_package(package[1]))
-            elif _wants_gpu(str(value)):
-                see.arrays[key] = np.array(WITHOUT_GPU)
     return see
 
 

@@ -12,8 +12,8 @@ help:
 	@echo "make book        build the book and print where to open it"
 	@echo "make test        run every test and compare every notebook with its stored outputs"
 	@echo "make notebooks   re-run every notebook and store its outputs  [NB=path]"
-	@echo "make replicate   re-run every claim with other seeds          SEED=1 [SEEDS=5] [NB=path]"
-	@echo "make stress      re-run every claim with longer training      BUDGET=2 [SEEDS=5] [NB=path]"
+	@echo "make replicate   re-run every claim with other seeds         SEED=1 [SEEDS=5] [STUDY=name] [NB=path]"
+	@echo "make stress      re-run every claim with longer training      BUDGET=2 [SEEDS=5] [STUDY=name] [NB=path]"
 	@echo "make record      measure recorded studies, where they stopped   [STUDY=name]"
 	@echo "make pdf         print the whole book into one PDF; needs Chromium or Chrome"
 	@echo "make epub        bind the whole book for a reader of e-books"
@@ -39,7 +39,8 @@ notebooks: $(READY)
 	$(NB_ENV) $(BIN)/python -m book.notebooks run $(NB)
 
 # SEEDS=5 measures each claim with at most five seeds, for a quicker look.
-MOST = $(if $(SEEDS),--seeds $(SEEDS))
+# STUDY=a,b measures these recorded studies again, however long, instead of the short ones.
+MOST = $(if $(SEEDS),--seeds $(SEEDS)) $(if $(STUDY),--study $(STUDY))
 replicate: $(READY)
 	$(NB_ENV) $(BIN)/python -m book.notebooks replicate --seed $(or $(SEED),1) $(MOST) $(NB)
 

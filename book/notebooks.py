@@ -34,6 +34,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 
+from book.record import studies
 from book.records import stored_records
 from tricks_lib import law
 
@@ -53,7 +54,7 @@ FIXED_ENV = {
 
 
 # What makes a run another one than the stored: it comes from the command, never from the shell.
-CHANGES = ("TRICKS_SEED", "TRICKS_SEEDS", "TRICKS_BUDGET")
+CHANGES = ("TRICKS_SEED", "TRICKS_SEEDS", "TRICKS_BUDGET", "TRICKS_STUDY")
 FAR = 3.3  # standard errors
 
 
@@ -193,8 +194,13 @@ def run(paths: Sequence[Path]) -> int:
     return len(failures)
 
 
-def replicate(paths: Sequence[Path], seed: int, most: int | None = None) -> int:
-    """Run every live claim with other seeds, ``most`` at most; how many problems there are."""
+def replicate(
+    paths: Sequence[Path], seed: int, most: int | None = None, study: str | None = None
+) -> int:
+    """Run every live claim with other seeds, ``most`` at most; how many problems there are.
+
+    ``study`` names recorded studies that are measured again too, however long, and no others.
+    """
 
     def compare(old: Record, new: Record) -> tuple[str, str]:
         if old["seeds"] == new["seeds"]:
@@ -209,24 +215,38 @@ def replicate(paths: Sequence[Path], seed: int, most: int | None = None) -> int:
             trouble = f"the two effects lie {abs(z):.1f} standard errors apart"
         return trouble, note
 
-    return _again(paths, {"TRICKS_SEED": str(seed), **_cap(most)}, f"seed {seed}", compare)
+    return _again(paths, {"TRICKS_SEED": str(seed), **_asked(most, study)}, f"seed {seed}", compare)
 
 
-def stress(paths: Sequence[Path], budget: float, most: int | None = None) -> int:
+def stress(
+    paths: Sequence[Path], budget: float, most: int | None = None, study: str | None = None
+) -> int:
     """Run every live claim with the training multiplied, sweeps too; how many problems.
 
     ``most`` caps the seeds of each claim: wider intervals, so more moves to *undecided*.
+    ``study`` is as in ``replicate``.
     """
 
     def compare(old: Record, new: Record) -> tuple[str, str]:
         return contradiction(old, new), ""
 
-    env = {"TRICKS_BUDGET": f"{budget:g}", **_cap(most)}
+    env = {"TRICKS_BUDGET": f"{budget:g}", **_asked(most, study)}
     return _again(paths, env, f"budget x {budget:g}", compare)
 
 
-def _cap(most: int | None) -> dict[str, str]:
-    return {"TRICKS_SEEDS": str(most)} if most else {}
+def _pages(study: str | None) -> list[Path]:
+    """The notebooks that the named studies are on; none where none or all are named."""
+    if study in (None, "all"):
+        return []
+    known = studies()
+    if strange := [name for name in study.split(",") if name not in known]:
+        raise KeyError(f"there is no study {strange[0]!r}; `python -m book.repeat` lists them.")
+    return list(dict.fromkeys(known[name] for name in study.split(",")))
+
+
+def _asked(most: int | None, study: str | None) -> dict[str, str]:
+    asked = {"TRICKS_SEEDS": most, "TRICKS_STUDY": study}
+    return {name: str(value) for name, value in asked.items() if value}
 
 
 def _again(
@@ -324,22 +344,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command.add_argument("--budget", type=float, required=True, help="2 for twice as long")
         if name != "run":
             command.add_argument("--seeds", type=int, help="at most so many, for a quicker look")
+            command.add_argument("--study", help="recorded studies to measure again, by name")
     options = parser.parse_args(arguments)
     if options.command != "run" and options.seeds is not None and options.seeds < 2:
         parser.error("an interval needs two seeds or more.")
+    study = getattr(options, "study", None)
     try:
-        paths = find_notebooks(options.paths)
-    except FileNotFoundError as error:
-        parser.error(str(error))
+        paths = find_notebooks(options.paths or _pages(study))
+    except (FileNotFoundError, KeyError) as error:
+        parser.error(str(error.args[-1]))
     if options.command == "run":
         return int(run(paths) > 0)
     if options.command == "stress":
         if options.budget in (0, 1) or options.budget < 0:
             parser.error("a budget of 1 gives the stored runs again; choose another, such as 2.")
-        return int(stress(paths, options.budget, options.seeds) > 0)
+        return int(stress(paths, options.budget, options.seeds, study) > 0)
     if options.seed == 0:
         parser.error("seed 0 gives the stored seeds again; choose another number.")
-    return int(replicate(paths, options.seed, options.seeds) > 0)
+    return int(replicate(paths, options.seed, options.seeds, study) > 0)
 
 
 if __name__ == "__main__":

@@ -160,6 +160,10 @@ def test_seeds_from_outside_do_not_change_a_long_recording(measured, monkeypatch
     for name, value in {"TRICKS_SEED": "3", "TRICKS_SEEDS": "2", "TRICKS_BUDGET": "2"}.items():
         monkeypatch.setenv(name, value)
     assert study().rows.equals(measured.rows)
+    monkeypatch.setenv("TRICKS_STUDY", "another")
+    assert study().rows.equals(measured.rows)
+    monkeypatch.setenv("TRICKS_STUDY", "another,tiny")  # asked for by name, however long
+    assert set(study().rows["steps"]) == {60} and set(study().rows["seed"]) == {3000, 3001}
 
 
 def test_a_short_one_is_measured_anew_with_other_seeds(measured, studies, monkeypatch):
@@ -174,6 +178,8 @@ def test_a_short_one_is_measured_anew_with_other_seeds(measured, studies, monkey
 def test_a_short_one_is_measured_anew_with_longer_training(measured, monkeypatch):
     monkeypatch.setenv("TRICKS_BUDGET", "2")
     assert set(study().rows["steps"]) == {60} and set(measured.rows["steps"]) == {30}
+    monkeypatch.setenv("TRICKS_STUDY", "another")  # only what is named is measured
+    assert study().rows.equals(measured.rows)
 
 
 def test_one_that_needs_a_missing_package_is_read_as_it_is(measured, monkeypatch):

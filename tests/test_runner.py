@@ -145,6 +145,7 @@ def test_an_error_names_its_cell_and_leaves_the_file(
         (["replicate", "--seed", "0"], "seed 0 gives the stored seeds again"),
         (["replicate", "--seed", "1", "--seeds", "1"], "an interval needs two seeds or more"),
         (["stress", "--budget", "1"], "a budget of 1 gives the stored runs again"),
+        (["stress", "--budget", "2", "--study", "mine"], "there is no study 'mine'"),
     ],
 )
 def test_bad_arguments(

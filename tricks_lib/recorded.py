@@ -68,7 +68,10 @@ SHORT = 600
 #: as far as it moves a toy run another machine's rounding may move it.
 NUDGE, NUDGES, CHAOS = 1e-5, 16, 3
 # These change what a run does; a recording must not depend on who has them set.
-_CHANGES = ("TRICKS_SEED", "TRICKS_SEEDS", "TRICKS_BUDGET", "TRICKS_TOY", "TRICKS_RECORD")
+_CHANGES = (
+    *("TRICKS_SEED", "TRICKS_SEEDS", "TRICKS_BUDGET"),
+    *("TRICKS_TOY", "TRICKS_RECORD", "TRICKS_STUDY"),
+)
 
 
 def recorded(
@@ -93,7 +96,8 @@ def recorded(
     it goes on where it was. With ``TRICKS_TOY=1`` it runs the same code on the toy data, with the
     middle setting of each grid, stores nothing, and compares the training losses with those of the
     toy runs at the time of the recording. With ``TRICKS_SEED`` or ``TRICKS_BUDGET`` (``make
-    replicate``, ``make stress``) a study of at most ten minutes is measured anew, as a live one is.
+    replicate``, ``make stress``) a study of at most ten minutes is measured anew, as a live one is;
+    ``TRICKS_STUDY=<name>`` (several, or ``all``) has these measured, however long, and no others.
 
     Args:
         name: of the study and of its folder.
@@ -488,9 +492,12 @@ def _is_put_to_the_test(name: str, needs: str | None) -> bool:
     """Whether other seeds or another budget are asked for, and the study can and may be run."""
     if needs and importlib.util.find_spec(needs) is None:
         return False
-    asked = any(os.environ.get(wish) for wish in ("TRICKS_SEED", "TRICKS_BUDGET"))
+    if not any(os.environ.get(wish) for wish in ("TRICKS_SEED", "TRICKS_BUDGET")):
+        return False
+    if named := os.environ.get("TRICKS_STUDY"):
+        return bool({name, "all"} & set(named.split(",")))
     about = _read(name).manifest  # the seconds of a GPU say nothing of a CPU's
-    return asked and about.get("device") == "cpu" and about.get("seconds", np.inf) <= SHORT
+    return about.get("device") == "cpu" and about.get("seconds", np.inf) <= SHORT
 
 
 def _measured_anew(plan: _Plan, seeds: Sequence[int], workers: int | None) -> Recorded:

@@ -28,7 +28,8 @@ CLAIM = re.compile(r"`([a-z0-9_]+\.[a-z0-9_]+)`")
 EQUALITY = re.compile(
     r"\b(?:equal(?:s|ly)?|the same|nothing|free|identical(?:ly)?|indistinguishable|"
     r"no (?:difference|effect|worse|better|gain|harm)|as (?:good|low|high|fast|well|accurate)|"
-    r"(?:do|does|did)(?: not|n['\N{RIGHT SINGLE QUOTATION MARK}]t) (?:differ|matter|hurt|change))\b",
+    r"(?:do|does|did)(?: not|n['\N{RIGHT SINGLE QUOTATION MARK}]t) "
+    r"(?:differ|matter|hurt|change))\b",
     re.IGNORECASE,
 )
 # What the first edition said of whatever it could not tell; no sentence may say it any more.

@@ -27,7 +27,7 @@ CLAIM = re.compile(r"`([a-z0-9_]+\.[a-z0-9_]+)`")
 # Words that say of two things that they do not differ.
 EQUALITY = re.compile(
     r"\b(?:equal(?:s|ly)?|the same|nothing|free|identical(?:ly)?|indistinguishable|"
-    r"no (?:difference|effect|worse|better|gain|harm)|as (?:good|low|high|fast|well|accurate)|"
+    r"no (?:difference|effect|worse|better|gain|harm)|as (?:good|low|high|accurate)|"
     r"(?:do|does|did)(?: not|n['\N{RIGHT SINGLE QUOTATION MARK}]t) "
     r"(?:differ|matter|hurt|change))\b",
     re.IGNORECASE,

@@ -304,11 +304,20 @@ def _again(
 
 
 def _records(notebook: NotebookNode) -> dict[str, Record]:
-    """The records by claim, data and what else tells measurements apart."""
+    """The records by claim, data and what else tells measurements apart.
+
+    A copy of a data set and the set itself are one: who measures again may have the other.
+    """
     return {
-        " ".join(filter(None, [r["id"], f"({r['data']})", r["at"]])): r
+        " ".join(filter(None, [r["id"], f"({_genuine(r['data'])})", r["at"]])): r
         for r in stored_records(notebook)
     }
+
+
+def _genuine(data: str) -> str:
+    """The name of a data set, also where it was a copy: "CIFAR-10 (JPEG copy)" is "cifar10"."""
+    name = re.sub(r" \([^)]*copy[^)]*\)", "", data)
+    return name.lower().replace("-", "") if name != data else data
 
 
 def contradiction(old: Record, new: Record) -> str:

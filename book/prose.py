@@ -26,7 +26,11 @@ CLAIM = re.compile(r"`([a-z0-9_]+\.[a-z0-9_]+)`")
 
 # Words that say of two things that they do not differ.
 EQUALITY = re.compile(
-    r"\b(?:equal(?:s|ly)?|the same|nothing|free|no difference|no effect|as good)\b", re.IGNORECASE
+    r"\b(?:equal(?:s|ly)?|the same|nothing|free|identical(?:ly)?|indistinguishable|"
+    r"no (?:difference|effect|worse|better|gain|harm)|as (?:good|low|high|accurate)|"
+    r"(?:do|does|did)(?: not|n['\N{RIGHT SINGLE QUOTATION MARK}]t) "
+    r"(?:differ|matter|hurt|change))\b",
+    re.IGNORECASE,
 )
 # What the first edition said of whatever it could not tell; no sentence may say it any more.
 RETIRED = re.compile(r"\bno detectable \w+|\bundetectabl[ey]\b", re.IGNORECASE)
@@ -60,7 +64,7 @@ _HARMLESS = re.compile("|".join(pattern for pattern, _ in HARMLESS), re.IGNORECA
 DENIAL = re.compile(
     r"\b(?:no|not|nothing|never|none|neither|nor|cannot|nowhere|hardly|unchanged|alike|"
     r"(?:does|do|is|are|will|would|can|could)n['\N{RIGHT SINGLE QUOTATION MARK}]t|"
-    r"as (?:good|well|fast|accurate)|agrees?|same|equal(?:s|ly)?|free|"
+    r"as (?:good|well|fast|accurate)|agrees?|keeps?|same|equal(?:s|ly)?|free|"
     r"without (?:any |an )?(?:effect|difference|influence|change)|too small)\b",
     re.IGNORECASE,
 )

@@ -196,7 +196,10 @@ def expected_setup() -> str:
     return (
         "import importlib.util\n\n"
         'if importlib.util.find_spec("tricks_lib") is None:\n'
-        f'    %pip install -q --no-deps "tricks-lib @ {place}"'
+        f'    %pip install -q --no-deps "tricks-lib @ {place}"\n'
+        "    importlib.invalidate_caches()\n"
+        '    if importlib.util.find_spec("tricks_lib") is None:\n'
+        '        raise ModuleNotFoundError("tricks_lib could not be installed; pip says why")'
     )
 
 

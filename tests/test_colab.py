@@ -36,6 +36,10 @@ EMPTY = "import pathlib\nassert not list(pathlib.Path().iterdir())"
 CASES = {
     "good": ([expected_setup(), DATA, WORKERS, EMPTY], ""),
     "no_setup": (["pass", "import tricks_lib"], "No module named 'tricks_lib'"),
+    "no_network": (
+        [expected_setup().replace("git+https://", "git+file:///nowhere/")],
+        "could not be installed; pip says why",
+    ),
     "nothing_used": (["pass"], "tricks_lib was not installed"),
     "reads_the_repository": ([expected_setup(), "open('../../data/README.md')"], "No such file"),
     "installs_a_torch": ([expected_setup(), ANOTHER_TORCH], "the notebook changed a package"),

@@ -574,7 +574,7 @@ def test_a_place_that_cannot_be_used_is_named(no_network, tmp_path, monkeypatch)
     one_sentence(error)
 
     def refuse(*args, **kwargs):
-        raise PermissionError(13, "Permission denied")
+        raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     monkeypatch.setenv("TRICKS_DATA", str(tmp_path / "other"))

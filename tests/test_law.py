@@ -105,6 +105,8 @@ def test_no_row_of_the_table_is_hidden_by_one_above_it():
 def test_the_table_of_margins():
     assert law.margin("test_accuracy", "glyphs").value == 0.02
     assert law.margin("test_accuracy", "MNIST").value == 0.002
+    for name in ("CIFAR-10 (JPEG copy)", "cifar10, standardised"):
+        assert law.margin("test_accuracy", name).value == 0.01
     assert all(row.value > 0 and row.reason for row in law.MARGINS)
     pairs = [(row.metric, row.data) for row in law.MARGINS]
     assert len(set(pairs)) == len(pairs)
@@ -115,7 +117,27 @@ def test_the_table_of_margins():
 @pytest.mark.parametrize(
     ("data", "size"),
     [("glyphs, standardised", "made"), ("rendered digits", "made"), ("digits", "real"),
-     ("MNIST", "full"), ("CIFAR-10 (JPEG copy)", "full"), ("mine", "made")],
+     ("MNIST", "full"), ("CIFAR-10 (JPEG copy)", "full"), ("cifar10", "full"), ("mine", "made")],
 )  # fmt: skip
 def test_the_scale_of_a_data_set(data, size):
     assert law.scale(data) == size
+
+
+@pytest.mark.parametrize(
+    ("interval", "margin", "direction", "words"),
+    [
+        ((0.03, 0.05), 0.0, "higher", "smallest effect that matters"),
+        ((0.03, 0.05), -0.02, "higher", "smallest effect that matters"),
+        ((0.03, 0.05), float("nan"), "higher", "smallest effect that matters"),
+        ((0.03, 0.05), 0.02, "up", "'higher' or 'lower'"),
+        ((float("nan"), 0.05), 0.02, "higher", "no number"),
+    ],
+)
+def test_no_verdict_rests_on_a_slip(interval, margin, direction, words):
+    with pytest.raises(ValueError, match=words):
+        law.verdict(interval, margin, direction)
+
+
+def test_no_interval_rests_on_a_run_without_a_score():
+    with pytest.raises(ValueError, match="no number"):
+        law.interval([0.1, float("nan"), 0.2])

@@ -373,6 +373,8 @@ def test_a_longer_budget_reaches_fit_and_keeps_the_number_of_records(monkeypatch
     curve = train(SMALL(seed=0)).curve
     assert list(curve["step"]) == [15, 30, 45, 60]
     assert tl.budget(7) == 21
+    monkeypatch.setenv("TRICKS_BUDGET", "")  # as good as not set
+    assert tl.budget(7) == 7
     monkeypatch.setenv("TRICKS_BUDGET", "no")
     with pytest.raises(ValueError, match=r"TRICKS_BUDGET.* such as 2"):
         tl.budget(7)
@@ -426,9 +428,10 @@ def test_a_dask_cluster_carries_a_study_if_each_worker_has_one_thread(study):
 
     arms = {"slow": partial(train, lr=0.01)}
     quiet = {"dashboard_address": None, "n_workers": 1, "processes": False}
+    two = {"dashboard_address": None, "n_workers": 2, "processes": True}
     with (
         config.set({"distributed.worker.daemon": False}),
-        LocalCluster(threads_per_worker=1, **quiet) as cluster,
+        LocalCluster(threads_per_worker=1, **two) as cluster,
         Client(cluster),
         joblib.parallel_config(backend="dask"),
     ):
@@ -488,6 +491,13 @@ def test_sweep_tells_ties_and_edges_and_takes_the_middle_of_a_tie():
     assert "on the grid's edge" in study.conditions["edge"]["tuned"]
 
 
+@pytest.mark.parametrize("numbers", [np.array([1, 2, 3]), np.float32([1, 2, 3]), torch.arange(3)])
+def test_an_edge_is_told_of_whatever_numbers_the_grid_is_made(numbers):
+    best = {"edge": lambda data, lr: {"val_accuracy": float(lr) + 0.001 * data.seed}}
+    found = tl.sweep(best, SMALL, {"lr": numbers}, seeds=2, workers=1)
+    assert found.edges == {"edge": ["lr"]}
+
+
 def test_a_study_says_when_it_was_tuned_at_another_budget():
     found = tl.sweep({"a": train}, SMALL, {"lr": [0.1, 0.3]}, seeds=2, workers=1)
     longer = partial(tl.fit, num_steps=40)
@@ -523,6 +533,8 @@ def test_every_setting_that_is_tuned_inside_the_seed_starts_alike():
         (lambda: tl.compare({}, SMALL), "no arms"),
         (lambda: tl.compare({"a": train}, SMALL, seeds=0), "five seeds"),
         (lambda: tl.compare({"a": train}, SMALL, seeds=[0, 1] * 5), "a seed twice"),
+        (lambda: tl.compare({"a": train}, SMALL, seeds=[0, 1.5]), "a whole number"),
+        (lambda: tl.compare({"a": train}, SMALL, seeds=True), "how many seeds"),
         (lambda: tl.compare({"a": train}, SMALL, seeds=3.0), "how many seeds"),
         (lambda: tl.compare([train], SMALL), "names to functions"),
         (lambda: tl.compare({"a": partial(train, lr=open)}, SMALL, 1, workers=1), "arm 'a' failed"),
@@ -585,6 +597,9 @@ def test_a_claim_takes_its_margin_from_the_table():
     declared = dataclasses.replace(DECLARED, margin=None)
     found = claims.record(declared, effect_of([0.01, 0.012, 0.011]))
     assert found["margin"] == 0.02 and found["reason"]
+    for metric in ("test_accuracy", "accuracy_gap", "failed"):
+        with pytest.raises(ValueError, match="can never be reached"):
+            dataclasses.replace(declared, metric=metric, margin=5)
     unknown = dataclasses.replace(declared, metric="beauty")
     with pytest.raises(KeyError, match=r"margin=0\.02"):
         tl.claim(unknown, dataclasses.replace(effect_of([1, 2]), metric="beauty"))

@@ -16,6 +16,8 @@ from .experiment import Effect
 
 RECORD_TYPE = "application/vnd.tricks-lib.claim+json"
 KINDS = ("claim", "placebo", "control")
+# What lies between 0 and 1, or between -1 and 1, so that no difference reaches 1.
+SHARES = ("accuracy", "accuracy_gap", "calibration_error", "failed", "success", "found")
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,9 @@ class Claim:
             return
         if not self.margin > 0:
             raise ValueError(f"margin={self.margin} must be the smallest effect that matters, > 0.")
-        if self.metric.endswith("accuracy") and self.margin >= 1:
+        if self.metric.endswith(SHARES) and self.margin >= 1:
             raise ValueError(
-                f"margin={self.margin} can never be reached by an accuracy, which lies between "
+                f"margin={self.margin} can never be reached by {self.metric}, which lies between "
                 "0 and 1: 0.02 stands for two points."
             )
 

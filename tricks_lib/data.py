@@ -117,7 +117,8 @@ class Data:
 
         Args:
             x: inputs, (N, F) or (N, C, H, W) or any type that `Data` converts. The columns of a
-                pandas table become `feature_names`.
+                pandas table become `feature_names`. Pictures as bytes become shares of 255 with
+                their channels first; floats are taken as they are, in any range and order.
             y: labels (N,): text, categories, booleans or whole numbers of any kind are numbered
                 in their order. Floats are the targets of a regression, (N,) or (N, ...).
             seed: of the split; kept as the data's own seed.
@@ -878,7 +879,10 @@ def _fetch(maker: type, folder: Path, bad: list[str], name: str, download: bool)
     try:
         if not download:
             raise OSError("download=False was asked for")
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:  # a disk that may only be read raises no PermissionError
+            raise PermissionError from None
         # It lies within the folder, so that a move is a rename, and goes away whatever happens.
         with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as partial:
             maker(partial, download=True)

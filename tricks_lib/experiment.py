@@ -13,7 +13,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
-from numbers import Integral
+from numbers import Integral, Real
 from types import CodeType, FunctionType
 
 import joblib
@@ -791,10 +791,16 @@ def _edges(grid: Mapping[str, Sequence], best: Mapping[str, object]) -> list[str
     """The settings whose best value is the lowest or the highest of three numbers or more."""
     found = []
     for name, values in grid.items():
-        numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-        if numbers and len(values) > 2 and best[name] in (min(values), max(values)):
+        numbers = [getattr(v, "item", lambda v=v: v)() for v in values]  # NumPy's and tensors' too
+        if len(numbers) < 3 or not all(_is_number(v) for v in numbers):
+            continue
+        if best[name] in (min(numbers), max(numbers)):
             found.append(name)
     return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _direction(metric: str, higher_is_better: bool | None) -> bool:
@@ -811,11 +817,13 @@ def _direction(metric: str, higher_is_better: bool | None) -> bool:
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
     """The seeds that are asked for, capped by ``TRICKS_SEEDS`` for a quick look."""
-    if isinstance(seeds, Integral):
+    if isinstance(seeds, Integral) and not isinstance(seeds, bool):
         chosen = list(range(int(seeds)))
-    elif isinstance(seeds, str | float):
+    elif isinstance(seeds, str | float | bool):
         raise TypeError(f"seeds={seeds!r} must be how many seeds, or a list of them.")
     else:
+        if strange := [s for s in seeds if s != int(s)]:
+            raise TypeError(f"seeds has {strange[0]!r} in it; a seed is a whole number.")
         chosen = [int(s) for s in seeds]
     if not chosen:
         raise ValueError(f"seeds={seeds!r} leaves nothing to run; five seeds are the first look.")

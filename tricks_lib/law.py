@@ -41,7 +41,17 @@ def verdict(interval: Sequence[float], margin: float, direction: str = "higher")
         ``"opposite"``: all of it lies beyond the margin on the other side.
         ``"too small to matter"``: all of it lies inside the margin.
         ``"undecided"``: anything else.
+
+    Raises:
+        ValueError: a margin that is not above 0, a direction of another name, or an end that is
+            no number.
     """
+    if not margin > 0:
+        raise ValueError(f"margin={margin} must be the smallest effect that matters, above 0.")
+    if direction not in ("higher", "lower"):
+        raise ValueError(f"direction={direction!r} must be 'higher' or 'lower'.")
+    if np.isnan(interval).any():
+        raise ValueError(f"interval={tuple(interval)} has an end that is no number.")
     low, high = sorted(interval) if direction == "higher" else sorted(-end for end in interval)
     if low >= margin:
         return HOLDS
@@ -68,13 +78,15 @@ def interval(
         confidence: how often such intervals cover the true mean.
 
     Raises:
-        ValueError: fewer than two values.
+        ValueError: fewer than two values, or one that is no number.
         NoSpread: measured ones that are all the same: then the runs did not vary, and no number of
             them tells what another seed would show.
     """
     values = np.asarray(values, dtype=float)
     if len(values) < 2:
         raise ValueError("an interval needs two seeds at least; five are the first look here.")
+    if np.isnan(values).any():
+        raise ValueError("a difference is no number: a run without a score carries no interval.")
     if rate:
         half = (1 + confidence) / 2
         up, down = (
@@ -182,7 +194,7 @@ MARGINS: tuple[Margin, ...] = tuple(
             0.002,
             "twenty of the 10,000 test images; dropout is said to gain thrice that",
         ),
-        ("*accuracy", "CIFAR-10*", 0.01, "one image in a hundred: papers report less as a tie"),
+        ("*accuracy", "CIFAR*", 0.01, "one image in a hundred: papers report less as a tie"),
         ("*accuracy*", "*", 0.02, "one example in fifty: nobody changes a recipe for less"),
         ("kept", "*", 0.02, "as an accuracy: one example in fifty"),
         ("swapped", "*", 0.02, "as an accuracy: one example in fifty"),
@@ -238,7 +250,7 @@ def margin(metric: str, data: str) -> Margin:
 SCALES = (
     ("MNIST*", "full"),
     ("Fashion-MNIST*", "full"),
-    ("CIFAR-10*", "full"),
+    ("CIFAR*", "full"),
     ("Shakespeare*", "full"),
     ("rendered*", "made"),
     ("*digits*", "real"),

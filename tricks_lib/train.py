@@ -42,7 +42,7 @@ def budget(steps: int) -> int:
     Raises:
         ValueError: ``TRICKS_BUDGET`` is no number above 0.
     """
-    text = os.environ.get("TRICKS_BUDGET", "1")
+    text = os.environ.get("TRICKS_BUDGET") or "1"
     try:
         factor = float(text)
     except ValueError:

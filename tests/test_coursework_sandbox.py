@@ -19,6 +19,7 @@ from tests.page_rules import ROOT
 from tests.test_coursework import private
 from tricks_lib.coursework import cage, cgroup, parts, sandbox
 from tricks_lib.coursework.grade import Grader
+from tricks_lib.coursework.rubric import Seen, unpack
 
 LIMITS = sandbox.Limits(2, 1)
 RIGHT = "def {}(x):\n    return 2 * x"
@@ -239,8 +240,6 @@ def probe(folder: Path, kind: str, *cells: str) -> dict[str, sandbox.Sent]:
 
 def report(folder: Path, kind: str) -> dict[str, object]:
     """Run by the tests, and by another user when root runs them."""
-    from tricks_lib.coursework.rubric import unpack
-
     column = cage.MACHINES[sandbox.platform.machine()][0]
     numbers = {name: calls[column] for name, calls in cage.REFUSED.items()}
     sent = probe(folder, kind, ATTACK.format(name="double", **numbers), RIGHT.format("again"))
@@ -265,6 +264,25 @@ def test_no_attempt_reaches_the_runner_or_the_next_student(who: str) -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found == {"attempts": [0] * 21 + [1], "next": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("head", "rule"),
+    [
+        ("import tricks_lib as tl", "tl.verdict(tl.law.interval(a - b), m)"),
+        ("from tricks_lib.law import interval, verdict", "verdict(interval(a - b), m)"),
+    ],
+)
+def test_the_librarys_own_rule_is_closed_there_too(head: str, rule: str) -> None:
+    """Where nothing has imported it yet, when it is closed."""
+    need_sandbox()
+    part, limits = parts.find("data_processing"), sandbox.Limits(60, 2)
+    text = notebook_of(head, f"def decide(a, b, m):\n    return {rule}")
+    given = Grader(part, 5, limits, "bwrap")._packed
+    sent = sandbox.observe("bwrap", part, text, given, 1, limits, questions=["decide"])["decide"]
+    assert sent.status == "ok", sent
+    said = Seen(unpack(sent.data)).text("study_0.error")
+    assert "write it yourself: tricks_lib.law.interval" in said
 
 
 def test_a_question_ends_at_its_own_limit(tmp_path: Path) -> None:

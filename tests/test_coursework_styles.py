@@ -14,6 +14,7 @@ import re
 import sys
 import tokenize
 import traceback
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def read_styles() -> tuple[
     for section in text.split("\n=== ")[1:]:
         head, _, body = section.partition("\n")
         name, question, *more = head.split(" | ")
+        assert name not in (told if more else styles), f"{name!r} is there twice"
         cells = body.rstrip().split("\n---\n")
         if more:
             by_check, by_grader = re.fullmatch("check: (.*)\ngrader: (.*)", cells[0]).groups()
@@ -131,7 +133,8 @@ def graded(name: str, cells: list[str], folder: Path, **metadata: object) -> tup
 
 def test_the_table_is_long_and_wide() -> None:
     assert len(STYLES) >= 60
-    assert {QUESTIONS[name] for name, _ in STYLES.values()} == set(FOUND)
+    counts = Counter(name for name, _ in STYLES.values())
+    assert not [name for name in QUESTIONS if counts[name] < 3]
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -137,23 +137,59 @@ class Observer:
         """Make library functions unusable for a while, where using them would be the answer.
 
         Args:
-            places: pairs such as ``(torch.nn.functional, "batch_norm")``.
+            places: pairs such as ``(torch.nn.functional, "batch_norm")``. With a module's name, as
+                in ``("tricks_lib.law", "verdict")``, it is closed when something imports it.
         """
+        before: list[tuple[Any, str, Any]] = []
+        closed: dict[int, Any] = {}  # what stands behind a refusal, which others may have imported
 
-        def refuse(name: str) -> Callable:
+        def close(place: Any, name: str) -> None:
+            what = f"{place.__name__}.{name}" if (place.__name__, name) in places else name
+
             def refused(*args: Any, **options: Any) -> None:
-                raise RuntimeError(f"write it yourself: {name} is the answer, not a part of it")
+                raise RuntimeError(f"write it yourself: {what} is the answer, not a part of it")
 
-            return refused
+            value = getattr(place, name)
+            closed[id(refused)] = closed.get(id(value), value)
+            before.append((place, name, closed[id(refused)]))
+            setattr(place, name, refused)
 
-        before = [(place, name, getattr(place, name)) for place, name in places]
-        for place, name, _ in before:
-            setattr(place, name, refuse(name))
+        late: dict[str, list[str]] = {}
+        for place, name in places:
+            if isinstance(place, str) and place not in sys.modules:
+                late.setdefault(place, []).append(name)
+            else:
+                close(sys.modules[place] if isinstance(place, str) else place, name)
+        finder = _Closing(late, close)
+        sys.meta_path.insert(0, finder)
         try:
             yield
         finally:
-            for place, name, value in before:
+            sys.meta_path.remove(finder)
+            for place, name, value in reversed(before):
                 setattr(place, name, value)
+
+
+class _Closing:
+    """Closes functions of modules as soon as these are imported."""
+
+    def __init__(self, names: dict[str, list[str]], close: Callable[[Any, str], None]) -> None:
+        self.names, self.close = names, close
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        names = self.names.pop(name, [])  # a module is found once, and then by the others
+        spec = importlib.util.find_spec(name) if names else None
+        if spec is None:
+            return None
+        load = spec.loader.exec_module
+
+        def load_and_close(module: Any) -> None:
+            load(module)
+            for function in names:
+                self.close(module, function)
+
+        spec.loader.exec_module = load_and_close
+        return spec
 
 
 WITHOUT_GPU = (

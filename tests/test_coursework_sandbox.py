@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -297,6 +298,26 @@ def test_a_question_ends_at_its_own_limit(tmp_path: Path) -> None:
         expected = ("ok",) if what == "swarm left behind" else ("time", "busy")
         assert sent["double"].status in expected and sent["again"].status == "ok", (what, sent)
         assert took < sandbox.START, what
+
+
+def test_who_seems_to_read_forever_is_ended(monkeypatch) -> None:
+    """As one does who waits for the child of a vfork."""
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    fields = ["D", str(os.getpid()), *["0"] * 40]
+    monkeypatch.setattr(cage, "_stats", lambda: [(child, fields)])
+    job, begin = {"limit": 0.5, "grace": 0.5, "wall": 60, "output": 100}, time.monotonic()
+    receive, send = os.pipe()
+    try:
+        assert cage.watch(job, child, receive) == ("busy", b"")  # tried once more, alone
+        assert time.monotonic() - begin < 30
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(receive)
+        os.close(send)
 
 
 def test_no_honest_student_loses_a_point_to_a_hostile_one(tmp_path: Path) -> None:

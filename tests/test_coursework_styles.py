@@ -16,8 +16,10 @@ import tokenize
 import traceback
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from IPython.core.inputtransformer2 import TransformerManager
@@ -92,10 +94,15 @@ def checked(shell: InteractiveShell, name: str, cells: list[str], capsys) -> str
     return capsys.readouterr().out
 
 
+@cache
+def drawn(name: str) -> dict[str, np.ndarray]:
+    """The inputs of a question, other ones than those of the check."""
+    return selfcheck.draw(FOUND[QUESTIONS[name]].questions[name], 7)
+
+
 def graded(name: str, cells: list[str], folder: Path, **metadata: object) -> tuple[int, str]:
     """The points of an answer, and all that the grader says, from a process of its own."""
-    part = FOUND[QUESTIONS[name]]
-    given = selfcheck.draw(part.questions[name], 7)
+    part, given = FOUND[QUESTIONS[name]], drawn(name)
     (folder / f"{name}.npz").write_bytes(grade._pack(given))
     text = notebook_of(HEAD, *cells, metadata=metadata).decode()
     receive, send = os.pipe()

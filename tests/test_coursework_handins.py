@@ -289,9 +289,9 @@ def test_bombs_are_refused_early(kind: str, tmp_path: Path) -> None:
     (folder / "eve.zip").write_bytes(data)
     for place in both(folder):
         tracemalloc.start()
-        begin = time.perf_counter()
+        begin = sum(os.times()[:4])  # the work of this process and its children
         found = {one.student: one for one in submissions.read(place)}
-        took, peak = time.perf_counter() - begin, tracemalloc.get_traced_memory()[1]
+        took, peak = sum(os.times()[:4]) - begin, tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert found["ada"].data
         if kind != "deep names":  # these are empty notebooks, with silly names

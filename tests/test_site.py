@@ -32,6 +32,7 @@ import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
+from jsonschema import Draft202012Validator
 from playwright.sync_api import Browser, Page, sync_playwright
 from pypdf import PdfReader
 
@@ -710,10 +711,19 @@ def test_the_ledger_can_be_taken_away(site: Path) -> None:
     assert len(table) == len(whole) == len(ledger.select(".row-interval"))
     documented = {code.get_text() for code in ledger.select("#take-the-data td:first-child code")}
     assert documented == set(table[0])
+    schema = json.loads((folder / "claims.schema.json").read_text(encoding="utf-8"))
+    Draft202012Validator(schema).validate(whole)
+    fields = {code.get_text() for code in ledger.select("table.fields tbody th code")}
+    assert fields == set(whole[0])
+    bib = (folder / "claims.bib").read_text(encoding="utf-8")
+    assert bib.count("@misc{") == len({record["id"] for record in whole})
+    texts = {page: page.read_text(encoding="utf-8") for page in (site / "chapters").rglob("*.html")}
     for row, record in zip(table, whole, strict=True):
         assert (row["id"], row["verdict"]) == (record["id"], record["verdict"])
-        page, anchor = row["address"].split("/chapters/")[1].split("#")
-        assert f'id="{anchor}"' in (site / "chapters" / page).read_text(encoding="utf-8")
+        for address in (row["address"], row["lasting"]):
+            page, anchor = address.split("/chapters/")[1].split("#")
+            assert f'id="{anchor}"' in texts[site / "chapters" / page]
+        assert f"{{{row['lasting']}}}" in bib
 
 
 def test_every_claim_has_an_address_that_no_measurement_changes(site: Path) -> None:
@@ -728,8 +738,32 @@ def test_every_claim_has_an_address_that_no_measurement_changes(site: Path) -> N
             first = name not in claims
             assert link["href"] == f"#{lasting if first else card['id']}"
             assert len(soup.select(f"#{lasting}")) == 1
+            (*cited,) = card.select("details.cite-claim pre")
+            assert len(cited) == first
+            assert not first or f"#{lasting}}}" in cited[0].get_text()
             claims.add(name)
     assert claims
+
+
+def test_every_table_has_a_name_of_its_own_and_heads_with_scopes(site: Path) -> None:
+    pages = [site / "index.html", *sorted((site / "chapters").rglob("*.html"))]
+    tables = 0
+    for page in pages:
+        soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+        found = soup.select("article table")
+        names = [table.caption.get_text().strip() if table.caption else "" for table in found]
+        assert all(names) and len(set(names)) == len(names), f"{page}: {names}"
+        for head in soup.select("article th"):
+            assert head.get("scope") and head.get_text(strip=True), f"{page}: {head}"
+        tables += len(found)
+    assert tables > 50
+
+
+def test_plots_of_claims_are_told_apart(site: Path) -> None:
+    for page in sorted((site / "chapters").rglob("*.html")):
+        soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+        names = [plot["aria-label"] for plot in soup.select("div.claim svg.claim-interval")]
+        assert len(set(names)) == len(names), page
 
 
 def test_cards_name_their_scale(site: Path) -> None:

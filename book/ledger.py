@@ -22,6 +22,7 @@ import html
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ logger = logging.getLogger(__name__)
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 LOCAL_BADGE = Path(__file__).parent / "vendor" / "colab-badge.svg"
 TAKEAWAYS = "Takeaways"
+MOST_MARKS = 6  # of a claim in prose; of more measurements the marks are counted
 #: The signs of the verdicts, here as in the style of the labels and in the forest plot.
 MARKS = {
     law.HOLDS: "\N{BLACK CIRCLE}",
@@ -358,12 +360,21 @@ def claim_link(env: Any, name: str, *, named: bool = True) -> nodes.Node | None:
     hidden = nodes.inline(
         "", came_out if named else f"{name}: {came_out}", classes=["visually-hidden"]
     )
-    symbols = [tag("span", nodes.Text(MARKS[one.verdict]), css=one.css) for one in measured]
-    marks = tag("span", *symbols, css="marks", **{"aria-hidden": "true"})
+    marks = tag("span", *symbols(measured), css="marks", **{"aria-hidden": "true"})
     link = reference(env, measured[0], *(shown if named else []), marks, hidden, lasting=True)
     link["classes"].append("claim-mark")
     link["reftitle"] = measured[0].sentence  # shown when a pointer rests on it
     return link
+
+
+def symbols(measured: Sequence[Found]) -> list[nodes.Node]:
+    """The sign of each verdict; of many measurements each sign once, and how often."""
+    signs = [(MARKS[one.verdict], one.css) for one in measured]
+    if len(signs) > MOST_MARKS:
+        count = Counter(signs)
+        signs = [(f"{sign}{count[sign, css]} ", css) for sign, css in sorted(count, key=count.get)]
+        signs.reverse()
+    return [tag("span", nodes.Text(text), css=css) for text, css in signs]
 
 
 class ClaimRole(SphinxRole):

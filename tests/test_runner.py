@@ -86,7 +86,8 @@ def test_replicate_names_what_changed(stored: Path, capsys: pytest.CaptureFixtur
     assert "demo.fixed (made): same seeds" in shown.err
     assert "demo.far (made): the two effects lie" in shown.err, "agreeing verdicts, far apart"
     assert "AssertionError: the prose says so" in shown.err
-    for content in ("demo.copy", "demo.steady", "demo.moves", "demo.recorded", "demo.budget"):
+    assert "demo.copy (cifar10, standardised)" in shown.out and "demo.copy" not in shown.err
+    for content in ("demo.steady", "demo.moves", "demo.recorded", "demo.budget"):
         assert f"{content} (made):" not in shown.err
     assert "1 moved to or from undecided, 5 problems" in shown.out
     assert "pooled +0.2 holds" in shown.out

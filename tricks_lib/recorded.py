@@ -69,8 +69,12 @@ SHORT = 600
 NUDGE, NUDGES, CHAOS = 1e-5, 16, 3
 # These change what a run does; a recording must not depend on who has them set.
 _CHANGES = (
-    *("TRICKS_SEED", "TRICKS_SEEDS", "TRICKS_BUDGET"),
-    *("TRICKS_TOY", "TRICKS_RECORD", "TRICKS_STUDY"),
+    "TRICKS_SEED",
+    "TRICKS_SEEDS",
+    "TRICKS_BUDGET",
+    "TRICKS_STUDY",
+    "TRICKS_TOY",
+    "TRICKS_RECORD",
 )
 
 

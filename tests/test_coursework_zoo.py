@@ -39,7 +39,7 @@ DISASTERS = (
     "def {name}(*a, **k):\n    while True:\n        pass",
     "import os\ndef {name}(*a, **k):\n    os._exit(0)",
     "import ctypes\ndef {name}(*a, **k):\n    ctypes.string_at(0)",
-    "def {name}(*a, **k):\n    hoard = []\n    while True:\n        hoard.append(bytearray(2**28))",
+    "def {name}(*a, **k):\n    hoard = []\n    while True:\n        hoard.append(bytes(2**28))",
     "def {name}(*a, **k):\n    n = 0\n    while True:\n"
     "        for place in ('/tmp', '/dev/shm', '/job', '.', '/'):\n            try:\n"
     "                with open(f'{{place}}/{{n}}', 'wb') as f:\n"

@@ -391,7 +391,7 @@ BREAKAGES = [
     ("images", "silent", append("README.md", "![](book/static/favicon.svg)")),
     ("images", "link", append("CONTRIBUTING.md", "See [the guide](docs/guide.md).")),
     ("commands", "readme", append("README.md", "Run `make dinner`.")),
-    ("commands", "ci", replace(".ci/run", "in test book", "in test")),
+    ("commands", "ci", replace(".ci/run", "in book test", "in test")),
     ("workflows", "branch", replace(WEEKLY, "actions/checkout@v6", "actions/checkout@main")),
     ("workflows", "foreign", replace(WEEKLY, "actions/checkout@v6", "who/checkout@v6")),
     ("workflows", "write", replace(WEEKLY, "contents: read", "contents: write")),

@@ -4,8 +4,11 @@ The machine is an empty folder and an environment with Colab's packages, without
 without the book's tools. The notebook installs the library by its own setup cell, as it does in
 Colab; it must find its data there, and must leave every other package as it was.
 
-No network is used: git is told, for these kernels alone, that the repository's address is a fresh
-commit of the working tree. Linux and macOS only: links need a right that Windows seldom gives.
+No network is used: git is told, for these kernels alone, that the repository's address is one on
+this machine. It holds the wheel that pip has built from a fresh commit of the working tree: all
+notebooks install the same one, because building takes longer than most of their studies.
+
+Linux and macOS only: links need a right that Windows seldom gives.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 import tempfile
 import venv
@@ -29,6 +33,19 @@ from tests.page_rules import CONFIG, ROOT, expected_setup
 KERNEL = "alone"
 # What our environment has and Colab lacks, or what would give the library away.
 HIDDEN = ("tricks_lib", "__editable__", "myst_nb", "jupyter_book", "nbval", "sphinx", "__pycache__")
+# The build backend of a repository that holds a wheel: it gives the wheel away.
+BACKEND = """
+import pathlib, shutil
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    (wheel,) = pathlib.Path(__file__).parent.glob("*.whl")
+    return pathlib.Path(shutil.copy(wheel, wheel_directory)).name
+"""
+PROJECT = """
+[build-system]
+requires = []
+build-backend = "given_away"
+backend-path = ["."]
+"""
 PROBE = """
 import importlib.metadata, importlib.util, json
 found = importlib.util.find_spec("tricks_lib")
@@ -55,16 +72,27 @@ def git(*arguments: str, cwd: Path) -> str:
     return subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True).stdout
 
 
-def commit_working_tree(folder: Path) -> None:
-    """Make ``folder`` a repository whose only commit is the working tree as it is now."""
+def commit(folder: Path) -> None:
+    """Make ``folder`` a repository with all that is in it as its only commit."""
+    git("init", "--quiet", f"--initial-branch={CONFIG['repository']['branch']}", cwd=folder)
+    git("add", "--all", "--force", cwd=folder)
+    git("commit", "--quiet", "--no-verify", "--message=the working tree", cwd=folder)
+
+
+def copy_working_tree(folder: Path) -> None:
+    """Copy the working tree as it is now, without what git ignores."""
     files = git("ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
     for name in filter(None, files.split("\0")):
         if (ROOT / name).is_file():  # a deleted file is still in the index
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
-    git("init", "--quiet", f"--initial-branch={CONFIG['repository']['branch']}", cwd=folder)
-    git("add", "--all", cwd=folder)
-    git("commit", "--quiet", "--no-verify", "--message=the working tree", cwd=folder)
+
+
+def build_wheel(tree: Path, folder: Path) -> None:
+    """Let pip build the wheel of a repository, as it does when it installs from one."""
+    options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
+    command = [sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", str(folder)]
+    subprocess.run([*command, f"git+{tree.as_uri()}"], check=True)
 
 
 def link_packages(folder: Path) -> None:
@@ -149,8 +177,14 @@ def _shared(config: pytest.Config) -> Path:
         config.add_cleanup(temporary.cleanup)
         folder = Path(temporary.name)
         link_packages(folder / "packages")
-        (folder / "clone").mkdir()
-        commit_working_tree(folder / "clone")
+        for name in ("tree", "clone"):
+            (folder / name).mkdir()
+        copy_working_tree(folder / "tree")
+        commit(folder / "tree")
+        build_wheel(folder / "tree", folder / "clone")
+        (folder / "clone" / "given_away.py").write_text(BACKEND, encoding="utf-8")
+        (folder / "clone" / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
+        commit(folder / "clone")
         config.stash[SHARED] = folder
     return config.stash[SHARED]
 

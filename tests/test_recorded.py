@@ -453,6 +453,7 @@ def test_the_recorded_studies_of_a_page_still_run(page, monkeypatch):
     for variable in [variable for variable in os.environ if variable.startswith("TRICKS_")]:
         monkeypatch.delenv(variable)
     monkeypatch.setenv("TRICKS_TOY", "1")
+    monkeypatch.setenv("TRICKS_SEEDS", "2")  # of the live studies that these stand on
     monkeypatch.setenv("TRICKS_WORKERS", "1")
     names = [name for name, where in record.studies().items() if where == page]
     record.run(page, *names)

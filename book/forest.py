@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,7 +90,8 @@ def on_a_card(found: Found) -> str:
     reach = " to ".join(format_value(found.metric, value) for value in found.interval)
     label = (
         f"effect {format_value(found.metric, found.effect)}, "
-        f"{100 * found.confidence:.0f} % interval {reach}, margin {ends[turn]}"
+        f"{100 * found.confidence:.0f} % interval {reach}, margin {ends[turn]}; "
+        f"{html.escape(found.key)}"
     )
     dashes = ' stroke-dasharray="5 3"' if found.verdict == UNDECIDED else ""
     filled = found.verdict in (HOLDS, OPPOSITE)

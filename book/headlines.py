@@ -23,11 +23,11 @@ from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
-from sphinx.writers.html5 import HTML5Translator
 
 from book.ledger import badge, cell, is_part, reference, warn
 from book.measured import headlines, places
 from book.records import Found
+from book.tags import Tag, tag
 from tricks_lib import law
 
 HEADING = "In one minute"
@@ -35,28 +35,6 @@ MOST = 6  # headline claims on a page, by the law of evidence
 FEW = 3  # measurements that a cell of the table shows one by one
 #: What the columns are called: the scales of the records, from small to large.
 COLUMNS = {"made": "Made data", "real": "Small real data", "full": "Full size"}
-
-
-class Tag(nodes.General, nodes.TextElement):
-    """An HTML element that docutils has no node for, such as a table cell with a scope.
-
-    A text element, because a link may stand in no other.
-    """
-
-
-def tag(name: str, *children: nodes.Node, css: str = "", **attributes: str) -> Tag:
-    """The element ``name`` around ``children``."""
-    return Tag("", "", *children, name=name, html=attributes, classes=css.split())
-
-
-def visit_tag(self: HTML5Translator, node: Tag) -> None:
-    """Open the element."""
-    self.body.append(self.starttag(node, node["name"], "", **node["html"]))
-
-
-def depart_tag(self: HTML5Translator, node: Tag) -> None:
-    """Close the element."""
-    self.body.append(f"</{node['name']}>\n")
 
 
 def number(count: int, thing: str) -> str:
@@ -110,7 +88,7 @@ def strip(env: Any, claims: Sequence[Sequence[Found]]) -> Tag:
 
 def line(env: Any, measured: Sequence[Found], came_out: Sequence[nodes.Node]) -> Tag:
     """A claim as a link to its card, and what came out."""
-    link = reference(env, measured[0], nodes.Text(measured[0].sentence))
+    link = reference(env, measured[0], nodes.Text(measured[0].sentence), lasting=True)
     verdicts = nodes.inline("", "", *came_out, classes=["verdicts"])
     return tag("li", link, nodes.Text(" "), verdicts)
 
@@ -266,7 +244,7 @@ def not_measured() -> list[nodes.Node]:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register all of the above with Sphinx."""
-    app.add_node(Tag, html=(visit_tag, depart_tag))
+    app.setup_extension("book.tags")
     app.add_directive("verdict-table", VerdictTable)
     app.add_directive("contradicted", Contradicted)
     app.add_transform(Strip)

@@ -22,6 +22,7 @@ import html
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,16 +36,25 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from book import forest, prose
+from book import cite, forest, prose
 from book.measured import COUNTS, by_claim, counts, labels, named, placebos_together
 from book.records import ID, Found, collect, format_value, stable_anchor, unit
+from book.tags import tag
 from tricks_lib import law
 
 logger = logging.getLogger(__name__)
 
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 LOCAL_BADGE = Path(__file__).parent / "vendor" / "colab-badge.svg"
-CITE = "chapters/reference/cite"
+TAKEAWAYS = "Takeaways"
+MOST_MARKS = 6  # of a claim in prose; of more measurements the marks are counted
+#: The signs of the verdicts, here as in the style of the labels and in the forest plot.
+MARKS = {
+    law.HOLDS: "\N{BLACK CIRCLE}",
+    law.OPPOSITE: "\N{BLACK DIAMOND}",
+    law.TOO_SMALL: "\N{WHITE CIRCLE}",
+    law.UNDECIDED: "\N{WHITE DIAMOND}",
+}
 MARGINS_ID = "margins"  # where a page's table of margins stands
 
 
@@ -117,16 +127,14 @@ def is_part(env: Any, name: str) -> bool:
     return Path(env.srcdir, "chapters", name).is_dir()
 
 
-def address(env: Any, found: Found) -> str:
-    """The way from the page being read to the card of a claim."""
+def reference(
+    env: Any, found: Found, *children: nodes.Node, lasting: bool = False, css: str = "claim-ref"
+) -> nodes.reference:
+    """A link around ``children``: to the card of a measurement, or to its claim's own address."""
     page = env.app.builder.get_relative_uri(env.docname, found.docname)
-    return f"{page}#{found.anchor}"
-
-
-def reference(env: Any, found: Found, *children: nodes.Node) -> nodes.reference:
-    """A link to the card of a claim around ``children``."""
+    place = stable_anchor(found.id) if lasting else found.anchor
     return nodes.reference(
-        "", "", *children, refuri=address(env, found), internal=True, classes=["claim-ref"]
+        "", "", *children, refuri=f"{page}#{place}", internal=True, classes=css.split()
     )
 
 
@@ -223,7 +231,10 @@ class Ledger(ClaimsDirective):
         headline = [nodes.inline("", " headline", classes=["headline"])] if found.headline else []
         amended = dict.fromkeys(one.amended for one in measured if one.amended)
         return [
-            cell(nodes.Text(kind), reference(self.env, found, nodes.Text(found.sentence))),
+            cell(
+                nodes.Text(kind),
+                reference(self.env, found, nodes.Text(found.sentence), lasting=True),
+            ),
             cell(nodes.literal(text=found.id, classes=["claim-id"]), *headline),
             *[cell(nodes.Text(f"Amended after a look: {text}"), css="small") for text in amended],
         ]
@@ -331,15 +342,39 @@ class ClaimsPlot(ClaimsDirective):
 # --- roles and inline code --------------------------------------------------------------------
 
 
-def claim_link(env: Any, name: str) -> nodes.Node | None:
-    """A link with the verdicts of the claim ``name``, or None when no record has that id."""
+def claim_link(env: Any, name: str, *, named: bool = True) -> nodes.Node | None:
+    """A link to the claim ``name`` with a mark for each verdict; None when no record has that id.
+
+    The marks are short, because prose has many of them: their words are hidden, and the card of the
+    link says all. A claim that the sentence names keeps its name, on its own page without the page.
+    """
     measured = measurements(env, name)
     if not measured:
         return None
-    name_and_verdicts = [nodes.literal(text=name), nodes.Text(" "), *badges(measured)]
-    link = reference(env, measured[0], *name_and_verdicts)
+    here = env.docname == measured[0].docname
+    came_out = ", ".join(
+        f"{found.verdict} ({label})" if label else found.verdict
+        for found, label in zip(measured, labels(measured), strict=True)
+    )
+    shown = [nodes.literal(text=name.partition(".")[2] if here else name), nodes.Text(" ")]
+    hidden = nodes.inline(
+        "", came_out if named else f"{name}: {came_out}", classes=["visually-hidden"]
+    )
+    marks = tag("span", *symbols(measured), css="marks", **{"aria-hidden": "true"})
+    link = reference(env, measured[0], *(shown if named else []), marks, hidden, lasting=True)
+    link["classes"].append("claim-mark")
     link["reftitle"] = measured[0].sentence  # shown when a pointer rests on it
     return link
+
+
+def symbols(measured: Sequence[Found]) -> list[nodes.Node]:
+    """The sign of each verdict; of many measurements each sign once, and how often."""
+    signs = [(MARKS[one.verdict], one.css) for one in measured]
+    if len(signs) > MOST_MARKS:
+        count = Counter(signs)
+        signs = [(f"{sign}{count[sign, css]} ", css) for sign, css in sorted(count, key=count.get)]
+        signs.reverse()
+    return [tag("span", nodes.Text(text), css=css) for text, css in signs]
 
 
 class ClaimRole(SphinxRole):
@@ -388,16 +423,56 @@ class Prose(SphinxTransform):
             if inside_link or "claim-id" in literal["classes"] or not ID.fullmatch(name):
                 continue
             page, _, slug = name.partition(".")
-            link = claim_link(self.env, name)
+            link = claim_link(self.env, name, named=not aside(literal))
             if link is not None:
                 literal.replace_self(link)
             elif strict and page in self.env.claim_pages and slug not in ("ipynb", "py", "md"):
                 warn(f"the text names the claim {name!r}, but no record has that id", literal)
+        for title in self.document.findall(nodes.title):
+            if title.astext() == TAKEAWAYS and has_marks(title.parent):
+                title.parent.insert(title.parent.index(title) + 1, legend())
         for image in self.document.findall(nodes.image):
             if image["uri"] == BADGE:
                 image["uri"] = "/" + Path(os.path.relpath(LOCAL_BADGE, self.env.srcdir)).as_posix()
             elif "://" in image["uri"]:
                 warn(f"the image {image['uri']} would be loaded from the network", image)
+
+
+def aside(literal: nodes.literal) -> bool:
+    """Whether a claim's id only points: in brackets, after a colon, or behind one that does.
+
+    A sentence such as "The placebo `page.slug` is ..." needs the name; "(`page.slug`)" does not.
+    """
+    before, pointed = "", False
+    for node in literal.parent.children:
+        if node is literal:
+            break
+        if "claim-mark" in node.get("classes", ()) if isinstance(node, nodes.Element) else False:
+            pointed = not any(isinstance(part, nodes.literal) for part in node.children)
+            before += "*"
+        else:
+            before += node.astext()
+    if before.count("(") > before.count(")") or before.rstrip().endswith(":"):
+        return True
+    return pointed and bool(re.search(r"\*(,| and|, and)\s+$", before))
+
+
+def has_marks(section: nodes.Element) -> bool:
+    """Whether a section points to claims."""
+    return any("claim-mark" in link["classes"] for link in section.findall(nodes.reference))
+
+
+def legend() -> nodes.paragraph:
+    """What the marks mean."""
+    said: list[nodes.Node] = []
+    for verdict, sign in MARKS.items():
+        css = "claim-" + verdict.replace(" ", "-")
+        said += [
+            tag("span", nodes.Text(f"{sign} {verdict}"), css=css),
+            nodes.Text(" \N{MIDDLE DOT} "),
+        ]
+    said[-1] = nodes.Text(". A mark for each measurement; it leads to its claim.")
+    return nodes.paragraph("", "", *said, classes=["mark-legend"])
 
 
 MINUS = re.compile(r"(?<=[ >])-(?=\d)")  # of a number, not within a word
@@ -433,15 +508,15 @@ INTERVAL = re.compile(
 
 
 def card_links(app: Sphinx, page: str, template: str, context: dict, doctree: Any) -> None:
-    """Give each claim an address that lasts, and its cards their links and a scale.
+    """Give each claim an address that lasts and its citation, and its cards a scale.
 
     A card's own address names data and conditions, so a claim that is measured anew gets another
     one. The claim's address, which people cite, stands before its first card.
     """
-    if "body" not in context or CITE not in app.env.found_docs:
+    if "body" not in context:
         return
-    found = {one.anchor: one for one in app.env.claims.values() if one.docname == page}
-    cite = f'<a class="cite-claim" href="{context["pathto"](CITE)}#a-claim">cite</a>'
+    here = [one for one in app.env.claims.values() if one.docname == page]
+    found = {one.anchor: one for one in here}
     seen: set[str] = set()
 
     def linked(card: re.Match[str]) -> str:
@@ -451,14 +526,14 @@ def card_links(app: Sphinx, page: str, template: str, context: dict, doctree: An
             seen.add(claim)
             address = stable_anchor(claim)
             place = f'<span class="claim-place" id="{address}"></span>'
-        link = f'<a class="claim-address" href="#{address}">{name}</a>'
-        return f"{place}{head} <span>{link} {cite}</span>"
+        return f'{place}{head} <a class="claim-address" href="#{address}">{name}</a>'
 
     def scaled(card: re.Match[str]) -> str:
         one = found.get(card[2])
         return card[1] + forest.on_a_card(one) if one else card[0]
 
-    context["body"] = CARD.sub(linked, INTERVAL.sub(scaled, context["body"]))
+    body = cite.on_cards(context["body"], here, app.config.html_baseurl)
+    context["body"] = CARD.sub(linked, INTERVAL.sub(scaled, body))
 
 
 def names_on_cards(app: Sphinx, page: str, template: str, context: dict, doctree: Any) -> None:

@@ -3,8 +3,9 @@
 - Without JavaScript, which chooses between light and dark, a page is light.
 - Icons come from the theme's fonts, cut to those in use; the script that would draw them again is
   left out, as are maps of sources.
-- Scripts wait until the page is read: no reader waits for them. The one that the page's own lines
-  ask for values stays.
+- Style sheets become one, without what no page uses: nothing is drawn before the last has come.
+- Scripts wait until the page is read: no reader waits for them. The few lines that the page's own
+  ask for values stand in the page.
 - Figures become WebP, without loss. Every picture gets its size, so that text does not jump, and
   those further down are fetched when a reader comes near.
 """
@@ -20,6 +21,8 @@ from fontTools import subset
 from PIL import Image
 from sphinx.application import Sphinx
 
+from book import styles
+
 STYLE = "_static/styles/pydata-sphinx-theme.css"
 FONTS = "_static/vendor/fontawesome/webfonts"
 ICON_SCRIPT = re.compile(r"\s*<script[^>]*scripts/fontawesome\.js[^>]*></script>")
@@ -29,6 +32,9 @@ ICON = re.compile(r'((?:\.fa-[\w-]+:before,?)+)\{content:"\\([0-9a-f]+)"\}')
 HASTY = re.compile(
     r"<script(?=[^>]*\ssrc=)(?![^>]*(?:\sdefer|\sasync|\stype=|documentation_options))"
 )
+# Scripts that nobody waits for need not come before the styles.
+EARLY = re.compile(r'<link rel="preload" as="script"[^>]*>\n?')
+OPTIONS = re.compile(r'<script src="[^"]*documentation_options\.js[^"]*"></script>')
 PICTURE = re.compile(r"<img\b[^>]*>")
 SOURCE = re.compile(r'(\bsrc=")([^"]+)(")')
 logging.getLogger("fontTools.subset").setLevel(logging.WARNING)  # it tells of every table
@@ -43,11 +49,16 @@ def lighten(site: Path) -> None:
     texts = {page: page.read_text(encoding="utf-8") for page in pages}
     cut_icons(site, texts.values())
     smaller = figures(site)
-    for page, text in texts.items():
+    options = site / "_static" / "documentation_options.js"
+    values = options.read_text(encoding="utf-8") if options.is_file() else ""
+    for page, text in styles.bundle(site, texts).items():
         lighter = pictures(ICON_SCRIPT.sub("", text), page, smaller)
+        lighter = EARLY.sub("", lighter)
+        if values:
+            lighter = OPTIONS.sub(lambda _: f"<script>{values.strip()}</script>", lighter)
         lighter = HASTY.sub("<script defer", lighter)
         lighter = THEME.sub(r'\1data-theme="light"', lighter, count=1)
-        if lighter != text:
+        if lighter != texts[page]:
             page.write_text(lighter, encoding="utf-8", newline="\n")
     for needless in {*site.rglob("*.map"), *site.glob("_static/scripts/fontawesome.js*")}:
         needless.unlink()

@@ -22,7 +22,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from book.cards import first_sentence
-from book.headlines import tag
+from book.tags import tag
 
 #: Sections whose code is the lesson.
 OPEN = frozenset({"from-scratch", "use-it", "exercises"})
@@ -162,6 +162,7 @@ def fold_small_print(
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
+    app.setup_extension("book.tags")
     app.connect("doctree-read", make_quick)
     # after the module that rewrites the words on the cards
     app.connect("html-page-context", fold_small_print, priority=900)

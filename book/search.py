@@ -27,6 +27,11 @@ LEFT_OUT = (
     ".headerlink",
     ".claim-conditions",
     ".claim-numbers",
+    ".cite-claim",
+    ".marks",
+    ".claim-mark .visually-hidden",
+    ".mark-legend",
+    "caption.visually-hidden",
 )
 PAGES = ("index.html", "chapters/**/*.html")
 # Sphinx names a section, Pagefind a heading.

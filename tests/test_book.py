@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from bs4 import BeautifulSoup
 from pybtex.database import parse_file
 
 from book import forest, measured, prose, records, retarget
@@ -646,6 +647,7 @@ def small_book(tmp_path: Path) -> Path:
             )
         ),
         text_cell("As `page.slug` shows; `page.ipynb` and `nn.relu` are no claims."),
+        text_cell("## Takeaways\n\n- It pays (`page.slug`), see: `page.slug`, `page.slug`."),
     )
     (folder / "chapters" / "bibliography.md").write_text(
         "# Bibliography\n\n```{bibliography}\n:all:\n```\n", encoding="utf-8"
@@ -683,13 +685,18 @@ def test_the_ledger_is_made_from_the_records(small_book: Path):
     done = build(small_book)
     assert done.returncode == 0, done.stdout + done.stderr
     page = (small_book / "_build/html/index.html").read_text(encoding="utf-8")
+    lasting = 'href="chapters/a/page.html#claim-page-slug"'
+    assert page.count(lasting) == 3  # the role, the inline code, the sentence in the table
     link = 'href="chapters/a/page.html#claim-page-slug-on-glyphs"'
-    assert page.count(link) == 4  # the role, the inline code, the table: twice
+    assert page.count(link) == 1  # its row of the table
     other = 'href="chapters/a/page.html#claim-page-slug-on-mnist-900-steps"'
     assert page.count(other) == 1  # its row of the table
     text = " ".join(re.sub(r"<[^>]+>", "", page).split())
     assert "1 claims, 2 measurements, 1 undecided; of 1 decided about 1 may be wrong." in text
-    assert text.count("page.slug holds (glyphs) \N{MIDDLE DOT} undecided (MNIST)") == 2
+    assert (
+        text.count("page.slug \N{BLACK CIRCLE}\N{WHITE DIAMOND}holds (glyphs), undecided (MNIST)")
+        == 2
+    )
     assert text.count("It pays.") == 1
     assert page.count('rowspan="2"') == 2
     for words in (
@@ -709,12 +716,38 @@ def test_the_ledger_is_made_from_the_records(small_book: Path):
     assert 'href="chapters/bibliography.html#' in page and "Ioffe and Szegedy" in page
     assert "claims-all-claim-compact-narrow.svg" in page
     chapter = (small_book / "_build/html/chapters/a/page.html").read_text(encoding="utf-8")
-    assert 'id="claim-page-slug-on-glyphs"' in chapter
-    assert 'href="#claim-page-slug-on-glyphs"' in chapter
+    assert 'id="claim-page-slug-on-glyphs"' in chapter and 'id="claim-page-slug"' in chapter
+    assert 'href="#claim-page-slug"' in chapter
+    assert chapter.count("@misc{") == 1  # on its first card
     assert chapter.count('<a href="../../index.html#margins">Smallest effect that matters</a>') == 2
     assert 'id="margins"' in page
     assert 'src="../../_images/colab-badge.svg"' in chapter
     assert "colab.research.google.com/assets" not in chapter
+
+
+@pytest.mark.site
+def test_marks_of_claims_are_short_and_have_words(small_book: Path):
+    assert build(small_book).returncode == 0
+    text = (small_book / "_build/html/chapters/a/page.html").read_text(encoding="utf-8")
+    page = BeautifulSoup(text, "html.parser")
+    named, *pointing = page.select("p a.claim-mark")
+    assert len(pointing) == 3
+    assert named.code.get_text() == "slug"  # on its own page
+    for mark in (named, *pointing):
+        assert mark["href"] == "#claim-page-slug" and mark["title"] == "It pays."
+        shown = mark.select_one('.marks[aria-hidden="true"]')
+        assert shown.get_text() == "\N{BLACK CIRCLE}\N{WHITE DIAMOND}"
+        assert [part["class"] for part in shown.find_all("span")] == [
+            ["claim-holds"],
+            ["claim-undecided"],
+        ]
+        words = mark.select_one(".visually-hidden").get_text()
+        assert words.endswith("holds (glyphs), undecided (MNIST)")
+        assert (mark is named) == (mark.code is not None)
+        assert (mark is named) == (not words.startswith("page.slug: "))
+    (legend,) = page.select("p.mark-legend")
+    assert legend.find_previous("h2").get_text().startswith("Takeaways")
+    assert all(verdict in legend.get_text() for verdict in law.VERDICTS)
 
 
 @pytest.mark.site

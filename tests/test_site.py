@@ -32,6 +32,7 @@ import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
+from jsonschema import Draft202012Validator
 from playwright.sync_api import Browser, Page, sync_playwright
 from pypdf import PdfReader
 
@@ -241,6 +242,15 @@ ONE_OF_A_KIND = """async () => {
   await new Promise((resolve) => setTimeout(resolve, 400));
 }"""
 
+AXE = Axe().axe_script
+
+# Every kind of element on a page, with what it stands in: what decides its colours.
+KINDS = """() => {
+  const kind = (node) => [node.tagName, ...[...node.classList].sort()].join('.');
+  const nodes = [...document.querySelectorAll('body *')];
+  return [...new Set(nodes.map((node) => `${kind(node.parentElement)} ${kind(node)}`))];
+}"""
+
 WIDE = """() => {
   const root = document.documentElement;
   if (root.scrollWidth <= root.clientWidth) return [];
@@ -281,8 +291,12 @@ RING = """() => {
 }"""
 
 
-def look_at(page: Page, url: str, *, axe: bool = True) -> Visit:
-    """Open a page and note all that the tests ask about."""
+def look_at(page: Page, url: str, *, axe: bool = True, known: set[str] | None = None) -> Visit:
+    """Open a page and note all that the tests ask about.
+
+    In the dark only colours differ, and the same kinds of elements have the same ones on every
+    page: a page is looked at there when it has a kind that is not among those ``known`` so far.
+    """
     visit = Visit()
     page.on("request", lambda request: visit.requests.append(request.url))
     page.on("requestfailed", lambda request: visit.failed.append(request.url))
@@ -306,9 +320,12 @@ def look_at(page: Page, url: str, *, axe: bool = True) -> Visit:
     if axe:
         page.evaluate(ONE_OF_A_KIND)
         visit.violations = [f"light: {violation}" for violation in axe_violations(page)]
-        page.evaluate("() => { document.documentElement.dataset.theme = 'dark' }")
-        colours = axe_violations(page, rules=["color-contrast", "link-in-text-block"])
-        visit.violations += [f"dark: {violation}" for violation in colours]
+        kinds, known = set(page.evaluate(KINDS)), set() if known is None else known
+        if kinds - known:
+            known |= kinds
+            page.evaluate("() => { document.documentElement.dataset.theme = 'dark' }")
+            colours = axe_violations(page, rules=["color-contrast", "link-in-text-block"])
+            visit.violations += [f"dark: {violation}" for violation in colours]
     return visit
 
 
@@ -318,7 +335,9 @@ def axe_violations(page: Page, rules: Sequence[str] = ()) -> list[str]:
     options: dict = {"resultTypes": ["violations"], "preload": False}
     if rules:
         options["runOnly"] = {"type": "rule", "values": list(rules)}
-    found = Axe().run(page, options=options).response["violations"]
+    if not page.evaluate("() => 'axe' in window"):
+        page.evaluate(AXE)
+    found = page.evaluate("(options) => axe.run(document, options)", options)["violations"]
     return [
         f"{violation['id']} at {node['target']}: {node['failureSummary']}"
         for violation in found
@@ -333,13 +352,15 @@ def visits(site: Path, address: str, browser: Browser) -> dict[str, Visit]:
     pages = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
     pages = [page for page in pages if not page.startswith("_static/")]
     seen = {}
+    known: set[str] = set()
     # One context, so that scripts are read once; a page for each, so that nothing late is blamed
     # on the next one.
     with browser.new_context(reduced_motion="reduce", color_scheme="light") as context:
         for name in pages:
             with context.new_page() as page:
                 # The listings under _modules come from Sphinx, all alike: looked at, not audited.
-                seen[name] = look_at(page, address + name, axe=not name.startswith("_modules/"))
+                audited = not name.startswith("_modules/")
+                seen[name] = look_at(page, address + name, axe=audited, known=known)
     assert "index.html" in seen
     return seen
 
@@ -386,6 +407,21 @@ def test_pictures_keep_their_shape_on_a_phone(visits: dict[str, Visit]) -> None:
 
 def test_no_table_is_cut_off_in_a_window_or_on_paper(visits: dict[str, Visit]) -> None:
     nothing(noted(visits, "cut_tables"))
+
+
+def test_a_page_with_something_new_is_looked_at_in_the_dark(
+    browser: Browser, tmp_path: Path
+) -> None:
+    style = "html[data-theme='dark'] { background: #000; color: #eee } .new { color: #222 }"
+    head = f"<html lang='en' data-theme='light'><title>t</title><style>{style}</style>"
+    file = tmp_path / "page.html"
+    file.write_text(f"{head}<main><h1>t</h1><p class='new'>words</p></main>", encoding="utf-8")
+    known: set[str] = set()
+    for dark in (True, False):
+        with browser.new_page() as page:
+            found = look_at(page, file.as_uri(), known=known).violations
+        assert bool(found) == dark and "MAIN P.new" in known
+        assert all(violation.startswith("dark: color-contrast") for violation in found)
 
 
 @pytest.mark.parametrize(("width", "cut"), [(2000, 1), (200, 0)])
@@ -448,6 +484,27 @@ def test_colours_are_told_apart_in_the_dark_on_a_phone(
         assert page.locator("html").get_attribute("data-theme") == "dark"
         page.evaluate(ONE_OF_A_KIND)
         nothing(axe_violations(page, rules=["color-contrast", "link-in-text-block"]))
+
+
+@pytest.mark.parametrize("window", [WINDOW, PHONE], ids=["window", "phone"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "parameter_tuning/optimizers.html#use-it",
+        "data_processing/augmentation.html#references",
+        "regularization/dropout.html#claim-dropout-placebo",
+        "reference/claims.html#good-practices",
+    ],
+)
+def test_a_link_to_a_place_arrives_there(
+    address: str, browser: Browser, window: dict, place: str
+) -> None:
+    """Sections that are laid out late must not push the place away."""
+    where = "id => document.getElementById(id).getBoundingClientRect().top"
+    with browser.new_page(viewport=window, reduced_motion="reduce") as page:
+        page.goto(f"{address}chapters/{place}")
+        page.wait_for_timeout(1500)
+        assert 0 <= page.evaluate(where, place.partition("#")[2]) < 200
 
 
 def test_no_script_holds_a_page_up(site: Path) -> None:
@@ -712,10 +769,19 @@ def test_the_ledger_can_be_taken_away(site: Path) -> None:
     assert len(table) == len(whole) == len(ledger.select(".row-interval"))
     documented = {code.get_text() for code in ledger.select("#take-the-data td:first-child code")}
     assert documented == set(table[0])
+    schema = json.loads((folder / "claims.schema.json").read_text(encoding="utf-8"))
+    Draft202012Validator(schema).validate(whole)
+    fields = {code.get_text() for code in ledger.select("table.fields tbody th code")}
+    assert fields == set(whole[0])
+    bib = (folder / "claims.bib").read_text(encoding="utf-8")
+    assert bib.count("@misc{") == len({record["id"] for record in whole})
+    texts = {page: page.read_text(encoding="utf-8") for page in (site / "chapters").rglob("*.html")}
     for row, record in zip(table, whole, strict=True):
         assert (row["id"], row["verdict"]) == (record["id"], record["verdict"])
-        page, anchor = row["address"].split("/chapters/")[1].split("#")
-        assert f'id="{anchor}"' in (site / "chapters" / page).read_text(encoding="utf-8")
+        for address in (row["address"], row["lasting"]):
+            page, anchor = address.split("/chapters/")[1].split("#")
+            assert f'id="{anchor}"' in texts[site / "chapters" / page]
+        assert f"{{{row['lasting']}}}" in bib
 
 
 def test_every_claim_has_an_address_that_no_measurement_changes(site: Path) -> None:
@@ -730,8 +796,32 @@ def test_every_claim_has_an_address_that_no_measurement_changes(site: Path) -> N
             first = name not in claims
             assert link["href"] == f"#{lasting if first else card['id']}"
             assert len(soup.select(f"#{lasting}")) == 1
+            (*cited,) = card.select("details.cite-claim pre")
+            assert len(cited) == first
+            assert not first or f"#{lasting}}}" in cited[0].get_text()
             claims.add(name)
     assert claims
+
+
+def test_every_table_has_a_name_of_its_own_and_heads_with_scopes(site: Path) -> None:
+    pages = [site / "index.html", *sorted((site / "chapters").rglob("*.html"))]
+    tables = 0
+    for page in pages:
+        soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+        found = soup.select("article table")
+        names = [table.caption.get_text().strip() if table.caption else "" for table in found]
+        assert all(names) and len(set(names)) == len(names), f"{page}: {names}"
+        for head in soup.select("article th"):
+            assert head.get("scope") and head.get_text(strip=True), f"{page}: {head}"
+        tables += len(found)
+    assert tables > 50
+
+
+def test_plots_of_claims_are_told_apart(site: Path) -> None:
+    for page in sorted((site / "chapters").rglob("*.html")):
+        soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+        names = [plot["aria-label"] for plot in soup.select("div.claim svg.claim-interval")]
+        assert len(set(names)) == len(names), page
 
 
 def test_cards_name_their_scale(site: Path) -> None:

@@ -13,89 +13,87 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import tinycss2
+from tinycss2.ast import AtRule, Node
+
 LINK = re.compile(r"[ \t]*<link\b(?=[^>]*\brel=\"stylesheet\")[^>]*>\n?")
 HREF = re.compile(r'\bhref="([^"?]*_static/)([^"?]+)[^"]*"')
-URL = re.compile(r"url\((['\"]?)([^)'\"]+)\1\)")
-IMPORT = re.compile(r"@import\s+(?:url\()?['\"]?([^'\")]+)['\"]?\)?\s*$")
-TOKEN = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|url\([^)\"']*\)|[{};]")
-COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
-CLASS = re.compile(r"\.(-?[A-Za-z_](?:[\w-]|\\.)*)")
-#: A class in these need not be there for the rule to hold, or is none.
-EITHER = re.compile(r":(?:not|is|where|has)\((?:[^()]|\([^()]*\))*\)|\[[^\]]*\]")
+#: Rules that hold other rules.
+GROUPS = ("media", "supports", "layer", "container")
 
 
-def pieces(css: str) -> Iterator[tuple[str, str | None]]:
-    """The statements of a style sheet: what stands before the braces, and what is in them."""
-    depth, start, before = 0, 0, ""
-    for found in TOKEN.finditer(css):
-        if found[0] == "{":
-            if depth == 0:
-                before, start = css[start : found.start()].strip(), found.end()
-            depth += 1
-        elif found[0] == "}":
-            depth -= 1
-            if depth == 0:
-                yield before, css[start : found.start()]
-                start = found.end()
-        elif found[0] == ";" and depth == 0:
-            yield css[start : found.start()].strip(), None
-            start = found.end()
+def parts(tokens: list[Node]) -> Iterator[list[Node]]:
+    """The selectors of a rule."""
+    part: list[Node] = []
+    for token in tokens:
+        if token == ",":
+            yield part
+            part = []
+        else:
+            part.append(token)
+    yield part
 
 
-def selectors(text: str) -> Iterator[str]:
-    """The selectors of a rule, split at its commas but not at those within brackets."""
-    depth, start = 0, 0
-    for at, sign in enumerate(text):
-        depth += (sign in "([") - (sign in ")]")
-        if sign == "," and depth == 0:
-            yield text[start:at].strip()
-            start = at + 1
-    yield text[start:].strip()
+def classes(selector: list[Node]) -> set[str]:
+    """The classes that must be there for a selector to hold.
+
+    What stands within brackets, as in ``:not(.a)`` and ``:is(.a, .b)``, need not be.
+    """
+    pairs = zip(selector, selector[1:], strict=False)
+    return {name.value for dot, name in pairs if dot == "." and name.type == "ident"}
 
 
-def used(css: str, words: set[str]) -> str:
+def used(rules: Iterable[Node], words: set[str]) -> str:
     """A style sheet without the rules for classes that are not among ``words``."""
     kept = []
-    for before, inside in pieces(css):
-        if inside is None:
-            kept.append(f"{before};")
-        elif before.startswith(("@media", "@supports", "@layer", "@container")):
-            if rest := used(inside, words):
-                kept.append(f"{before}{{{rest}}}")
-        elif before.startswith("@"):
-            kept.append(f"{before}{{{inside}}}")
-        else:
-            live = [one for one in selectors(before) if set(classes(one)) <= words]
+    for rule in rules:
+        if rule.type == "qualified-rule":
+            live = [part for part in parts(rule.prelude) if classes(part) <= words]
+            selectors = ",".join(tinycss2.serialize(part).strip() for part in live)
             if live:
-                kept.append(f"{','.join(live)}{{{inside.strip()}}}")
+                kept.append(f"{selectors}{{{tinycss2.serialize(rule.content).strip()}}}")
+        elif isinstance(rule, AtRule) and rule.content and rule.lower_at_keyword in GROUPS:
+            inside = used(tinycss2.parse_rule_list(rule.content, True, True), words)
+            if inside:
+                kept.append(f"@{rule.at_keyword}{tinycss2.serialize(rule.prelude)}{{{inside}}}")
+        elif isinstance(rule, AtRule):
+            kept.append(rule.serialize())
     return "".join(kept)
 
 
-def classes(selector: str) -> list[str]:
-    """The classes that must be there for a selector to hold."""
-    return [name.replace("\\", "") for name in CLASS.findall(EITHER.sub("", selector))]
+def address(token: Node) -> str | None:
+    """The address in ``url(a.css)``, ``url("a.css")``; ``None`` where a token is no such thing."""
+    if token.type == "url":
+        return token.value
+    if token.type == "function" and token.lower_name == "url":
+        return next((word.value for word in token.arguments if word.type == "string"), None)
+    return None
 
 
-def read(static: Path, name: str) -> str:
-    """A style sheet with those that it imports; its addresses count from ``static``."""
-    css = COMMENT.sub("", (static / name).read_text(encoding="utf-8"))
-    folder = posixpath.dirname(name)
+def move(tokens: list[Node], folder: str) -> None:
+    """Let addresses that count from ``folder`` count from the folder above all style sheets."""
+    for at, token in enumerate(tokens):
+        place = address(token)
+        if place and not re.match(r"[a-z]+:|#|/", place):
+            place = posixpath.normpath(posixpath.join(folder, place))
+            tokens[at : at + 1] = tinycss2.parse_component_value_list(f'url("{place}")')
+        elif token.type.endswith("block"):
+            move(token.content, folder)
 
-    def moved(found: re.Match[str]) -> str:
-        if re.match(r"[a-z]+:|#|/", found[2]):
-            return found[0]
-        place = posixpath.normpath(posixpath.join(folder, found[2]))
-        return f"url({found[1]}{place}{found[1]})"
 
-    text = []
-    for before, inside in pieces(css):
-        imported = IMPORT.match(before) if inside is None else None
-        if imported:
-            text.append(read(static, posixpath.normpath(posixpath.join(folder, imported[1]))))
-        elif not before.startswith("@charset"):
-            statement = f"{before};" if inside is None else f"{before}{{{inside}}}"
-            text.append(URL.sub(moved, statement))
-    return "".join(text)
+def read(static: Path, name: str) -> list[Node]:
+    """The rules of a style sheet and of those that it imports; addresses count from ``static``."""
+    css, folder = (static / name).read_text(encoding="utf-8"), posixpath.dirname(name)
+    rules = []
+    for rule in tinycss2.parse_stylesheet(css, skip_comments=True, skip_whitespace=True):
+        if isinstance(rule, AtRule) and rule.lower_at_keyword == "import":
+            word = next(token for token in rule.prelude if token.type != "whitespace")
+            place = word.value if word.type == "string" else address(word)
+            rules += read(static, posixpath.normpath(posixpath.join(folder, place)))
+        elif not (isinstance(rule, AtRule) and rule.lower_at_keyword == "charset"):
+            move(getattr(rule, "content", None) or [], folder)
+            rules.append(rule)
+    return rules
 
 
 def words_of(texts: Iterable[str], scripts: Iterable[Path]) -> set[str]:
@@ -122,7 +120,8 @@ def bundle(site: Path, texts: dict[Path, str]) -> dict[Path, str]:
             continue
         names = tuple(link[2] for link in links)
         if names not in made:
-            css = used("".join(read(static, name) for name in names), words)
+            rules = [rule for name in names for rule in read(static, name)]
+            css = used(rules, words)
             digest = hashlib.sha256(css.encode()).hexdigest()[:8]
             made[names] = f"site-{digest}.css"
             (static / made[names]).write_text(css, encoding="utf-8", newline="\n")

@@ -499,7 +499,7 @@ def test_colours_are_told_apart_in_the_dark_on_a_phone(
 def test_a_link_to_a_place_arrives_there(
     address: str, browser: Browser, window: dict, place: str
 ) -> None:
-    """Sections that are laid out late must not push the place away."""
+    """Pictures that come late must not push the place away."""
     where = "id => document.getElementById(id).getBoundingClientRect().top"
     with browser.new_page(viewport=window, reduced_motion="reduce") as page:
         page.goto(f"{address}chapters/{place}")

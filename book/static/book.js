@@ -14,24 +14,6 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 });
 
-// A section is laid out when a reader comes near, so what stands above a place may still grow while
-// its page opens: go there again until it stays, or until the reader goes elsewhere.
-function arrive() {
-  const place = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (!place) return;
-  let left = 12, elsewhere = false;
-  for (const deed of ["wheel", "touchstart", "keydown", "pointerdown"])
-    window.addEventListener(deed, () => { elsewhere = true; }, { once: true, passive: true });
-  const again = () => {
-    if (elsewhere || !left--) return;
-    place.scrollIntoView();
-    setTimeout(again, 80);
-  };
-  again();
-}
-window.addEventListener("load", arrive);
-window.addEventListener("hashchange", arrive);
-
 // On paper a page is light, and all that is folded lies open; afterwards it is as it was.
 let afterwards = [];
 window.addEventListener("beforeprint", () => {

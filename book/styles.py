@@ -8,6 +8,7 @@ no script of the book ever names.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
@@ -39,7 +40,7 @@ def classes(selector: list[Node]) -> set[str]:
 
     What stands within brackets, as in ``:not(.a)`` and ``:is(.a, .b)``, need not be.
     """
-    pairs = zip(selector, selector[1:], strict=False)
+    pairs = itertools.pairwise(selector)
     return {name.value for dot, name in pairs if dot == "." and name.type == "ident"}
 
 

@@ -21,7 +21,7 @@ PIECE = re.compile(
     r"<h[1-6]\b[^>]*>(?P<heading>.*?)</h[1-6]>"
     r"|(?P<table><table\b[^>]*>)(?P<caption>\s*<caption\b)?"
     r"|(?P<part></?thead\b[^>]*>|</table>)"
-    r"|<th\b(?P<how>[^>]*)>(?P<empty>\s*</th>)?",
+    r"|<th\b(?P<how>[^>]*)>(?P<empty>\s*(?:<p>\s*</p>\s*)?</th>)?",
     re.DOTALL,
 )
 PERMALINK = re.compile(r'<a class="headerlink".*?</a>', re.DOTALL)

@@ -21,8 +21,9 @@ def test_a_table_is_named_after_its_heading() -> None:
     assert all(table.find().name == "caption" for table in soup.select("table"))
 
 
-def test_heads_have_scopes_and_an_empty_one_is_none() -> None:
-    soup = BeautifulSoup(told(PANDAS), "html.parser")
+@pytest.mark.parametrize("empty", ["<th></th>", '<th class="head"><p></p></th>'])
+def test_heads_have_scopes_and_an_empty_one_is_none(empty: str) -> None:
+    soup = BeautifulSoup(told(PANDAS.replace("<th></th>", empty)), "html.parser")
     assert [(head.get_text(), head["scope"]) for head in soup.select("th")] == [
         ("mean", "col"),
         ("plain", "row"),

@@ -9,8 +9,8 @@ skipped test into a failed one.
 from __future__ import annotations
 
 import contextlib
-import functools
 import csv
+import functools
 import gzip
 import html
 import http.server
@@ -20,8 +20,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections import defaultdict
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial

@@ -367,23 +367,15 @@ def _(snippet: Snippet) -> None:
 # ---------------------------------------------------------------- hyperparameter search
 
 
-class LastingFolder:
-    """A folder that lasts, in place of the page's temporary one."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def cleanup(self) -> None:
-        pass
-
-
-def search(snippet: Snippet, folder: str, **given: object) -> Names:
+def search(
+    snippet: Snippet, folder: str, changes: dict[str, str] | None = None, **given: object
+) -> Names:
     """Paste both cells into a new process, the first one of its container."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tempfile, "TemporaryDirectory", lambda: LastingFolder(folder))
+        patch.setattr(tempfile, "mkdtemp", lambda: folder)
         patch.setattr(os, "getpid", lambda: 1)
         names = snippet.run(0)
-        return snippet.run(1, given={**names, **given})
+        return snippet.run(1, given={**names, **given}, **(changes or {}))
 
 
 @situation("hyperparameter_search", "two processes try different settings, in one study")
@@ -408,6 +400,18 @@ def _(snippet: Snippet) -> None:
         names = search(snippet, folder)
         assert len(names["study"].trials) == 11
     assert set(names["best"]) == {"lr", "weight_decay"}
+
+
+@situation("hyperparameter_search", "a trial that was killed is tried again")
+def _(snippet: Snippet) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        killed = search(snippet, folder)["study"].ask()  # asked for, and never told
+        params = {"lr": killed.suggest_float("lr", 1e-4, 1.0, log=True)}
+        again = search(snippet, folder, {"after_a_kill": "after_a_kill = True"})
+        trials = again["study"].trials
+        assert [trial.state.name for trial in trials].count("RUNNING") == 0
+    assert trials[killed.number].state.name == "FAIL"
+    assert trials[killed.number + 1].params["lr"] == params["lr"]
 
 
 # ----------------------------------------------------------------------- regularization
@@ -768,8 +772,8 @@ FAULTS = [
     (
         "hyperparameter_search",
         "two processes try different settings, in one study",
-        "TPESampler()",
-        "TPESampler(seed=os.getpid())",
+        "TPESampler(",
+        "TPESampler(seed=os.getpid(), ",
     ),
     (
         "early_stopping",

@@ -514,6 +514,15 @@ def test_a_judge_stands_whatever_is_sent(part: str, name: str) -> None:
         rubric.mark(question, given, rubric.Seen({k: v for k, v in see.arrays.items() if k != key}))
 
 
+def test_a_text_without_end_holds_nobody_up() -> None:
+    """A small file unpacks to it, and the judge asks for it again and again."""
+    seen = rubric.Seen({"y.error": np.array("x " * 5_000_000)})
+    begin = time.process_time()
+    for _ in range(10):
+        assert len(seen.text("y.error")) == 300
+    assert time.process_time() - begin < 3
+
+
 def test_frames_end_at_nonsense() -> None:
     head = b'["q", "ok", 2]'
     frame = b"seen" + len(head).to_bytes(4, "big") + head + b"ab"

@@ -14,9 +14,12 @@ import re
 import sys
 import tokenize
 import traceback
+from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from IPython.core.inputtransformer2 import TransformerManager
@@ -40,6 +43,7 @@ def read_styles() -> tuple[
     for section in text.split("\n=== ")[1:]:
         head, _, body = section.partition("\n")
         name, question, *more = head.split(" | ")
+        assert name not in (told if more else styles), f"{name!r} is there twice"
         cells = body.rstrip().split("\n---\n")
         if more:
             by_check, by_grader = re.fullmatch("check: (.*)\ngrader: (.*)", cells[0]).groups()
@@ -90,10 +94,15 @@ def checked(shell: InteractiveShell, name: str, cells: list[str], capsys) -> str
     return capsys.readouterr().out
 
 
+@cache
+def drawn(name: str) -> dict[str, np.ndarray]:
+    """The inputs of a question, other ones than those of the check."""
+    return selfcheck.draw(FOUND[QUESTIONS[name]].questions[name], 7)
+
+
 def graded(name: str, cells: list[str], folder: Path, **metadata: object) -> tuple[int, str]:
     """The points of an answer, and all that the grader says, from a process of its own."""
-    part = FOUND[QUESTIONS[name]]
-    given = selfcheck.draw(part.questions[name], 7)
+    part, given = FOUND[QUESTIONS[name]], drawn(name)
     (folder / f"{name}.npz").write_bytes(grade._pack(given))
     text = notebook_of(HEAD, *cells, metadata=metadata).decode()
     receive, send = os.pipe()
@@ -131,7 +140,8 @@ def graded(name: str, cells: list[str], folder: Path, **metadata: object) -> tup
 
 def test_the_table_is_long_and_wide() -> None:
     assert len(STYLES) >= 60
-    assert {QUESTIONS[name] for name, _ in STYLES.values()} == set(FOUND)
+    counts = Counter(name for name, _ in STYLES.values())
+    assert not [name for name in QUESTIONS if counts[name] < 3]
 
 
 @pytest.mark.parametrize("style", STYLES)

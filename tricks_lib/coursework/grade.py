@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from . import release, sandbox
 from .parts import Part
-from .rubric import Mark, Seen, brief, mark, unpack
+from .rubric import Mark, Seen, brief, mark, shown, unpack
 from .sandbox import Limits, Sent
 from .selfcheck import draw
 from .submissions import NO_NOTEBOOK, Submission
@@ -166,7 +166,7 @@ class Grader:
         found = arrays.get("_notes")
         if found is not None and found.dtype.kind == "U" and found.ndim == 1:
             for note in found[:20]:
-                text = brief("".join(c if c.isprintable() else " " for c in str(note))[:300])
+                text = brief(shown(str(note)))
                 if text not in notes:
                     notes.append(text)
         if "_missing" in seen:

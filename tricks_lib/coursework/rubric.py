@@ -86,7 +86,7 @@ class Seen:
         found = self._arrays.get(name)
         if found is None or found.dtype.kind != "U" or found.shape != ():
             return ""
-        return brief("".join(c if c.isprintable() else " " for c in str(found))[:300])
+        return brief(shown(str(found)))
 
     def array(self, name: str) -> np.ndarray:
         """An array as it came.
@@ -146,6 +146,11 @@ class Seen:
 
     def __contains__(self, name: str) -> bool:
         return name in self._arrays
+
+
+def shown(text: str) -> str:
+    """The beginning of a stranger's text, in one line; however long it is, no more is looked at."""
+    return "".join(c if c.isprintable() else " " for c in text[:300])
 
 
 def brief(text: str) -> str:

@@ -137,23 +137,59 @@ class Observer:
         """Make library functions unusable for a while, where using them would be the answer.
 
         Args:
-            places: pairs such as ``(torch.nn.functional, "batch_norm")``.
+            places: pairs such as ``(torch.nn.functional, "batch_norm")``. With a module's name, as
+                in ``("tricks_lib.law", "verdict")``, it is closed when something imports it.
         """
+        before: list[tuple[Any, str, Any]] = []
+        closed: dict[int, Any] = {}  # what stands behind a refusal, which others may have imported
 
-        def refuse(name: str) -> Callable:
+        def close(place: Any, name: str) -> None:
+            what = f"{place.__name__}.{name}" if (place.__name__, name) in places else name
+
             def refused(*args: Any, **options: Any) -> None:
-                raise RuntimeError(f"write it yourself: {name} is the answer, not a part of it")
+                raise RuntimeError(f"write it yourself: {what} is the answer, not a part of it")
 
-            return refused
+            value = getattr(place, name)
+            closed[id(refused)] = closed.get(id(value), value)
+            before.append((place, name, closed[id(refused)]))
+            setattr(place, name, refused)
 
-        before = [(place, name, getattr(place, name)) for place, name in places]
-        for place, name, _ in before:
-            setattr(place, name, refuse(name))
+        late: dict[str, list[str]] = {}
+        for place, name in places:
+            if isinstance(place, str) and place not in sys.modules:
+                late.setdefault(place, []).append(name)
+            else:
+                close(sys.modules[place] if isinstance(place, str) else place, name)
+        finder = _Closing(late, close)
+        sys.meta_path.insert(0, finder)
         try:
             yield
         finally:
-            for place, name, value in before:
+            sys.meta_path.remove(finder)
+            for place, name, value in reversed(before):
                 setattr(place, name, value)
+
+
+class _Closing:
+    """Closes functions of modules as soon as these are imported."""
+
+    def __init__(self, names: dict[str, list[str]], close: Callable[[Any, str], None]) -> None:
+        self.names, self.close = names, close
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        names = self.names.pop(name, [])  # a module is found once, and then by the others
+        spec = importlib.util.find_spec(name) if names else None
+        if spec is None:
+            return None
+        load = spec.loader.exec_module
+
+        def load_and_close(module: Any) -> None:
+            load(module)
+            for function in names:
+                self.close(module, function)
+
+        spec.loader.exec_module = load_and_close
+        return spec
 
 
 WITHOUT_GPU = (
@@ -466,6 +502,7 @@ class Definitions:
                     step.opname == "STORE_NAME" and inner is code
                 ):
                     block.binds.add(step.argval)
+        block.binds |= set(_named_by_text(statement))
         tried = {id(n) for t in ast.walk(statement) if isinstance(t, ast.Try) for n in ast.walk(t)}
         for node in ast.walk(statement):
             if id(node) in tried:
@@ -530,7 +567,9 @@ class Definitions:
                 if isinstance(call, ast.Attribute):
                     found |= {_root(call)} - self._imported
                 else:
-                    found |= self._filled_by(_root(call))
+                    found |= self._filled_by(_root(call)) | self._patched_by(decorator)
+            for keeper in self._keepers(statement):
+                found |= {keeper} | self._filled_by(keeper)
             return found
         for line in ast.walk(statement):
             if isinstance(line, ast.Assign | ast.AnnAssign | ast.AugAssign):
@@ -543,8 +582,29 @@ class Definitions:
                 elif call.func.id in ("setattr", "delattr") and call.args:
                     found.add(_root(call.args[0]))
                 else:
-                    found |= self._filled_by(call.func.id)
+                    found |= self._filled_by(call.func.id) | self._patched_by(call)
         return found
+
+    def _patched_by(self, call: ast.expr) -> set[str]:
+        """The notebook's classes that a call hands to a function which sets attributes."""
+        if not isinstance(call, ast.Call):
+            return set()
+        made = [b.statement for b in self.blocks if _is_named(b.statement)]
+        code = [node for m in made if m.name == _root(call.func) for node in ast.walk(m)]
+        if not any(_called(node) == "setattr" for node in code):
+            return set()
+        given = {_root(value) for value in [*call.args, *(word.value for word in call.keywords)]}
+        return given & {m.name for m in made if isinstance(m, ast.ClassDef)}
+
+    def _keepers(self, statement: ast.stmt) -> set[str]:
+        """The notebook's classes that hear of a new class, and may keep it in a table."""
+        if not isinstance(statement, ast.ClassDef):
+            return set()
+        named = {_root(base) for base in statement.bases}
+        metas = {_root(word.value) for word in statement.keywords if word.arg == "metaclass"}
+        others = [b.statement for b in self.blocks if isinstance(b.statement, ast.ClassDef)]
+        hear = {c.name for c in others if c.name in named and _makes(c, "__init_subclass__")}
+        return hear | {c.name for c in others if c.name in metas}
 
     def _filled_by(self, function: str) -> set[str]:
         """The globals that a function of the notebook makes, and the lists and tables it knows."""
@@ -854,6 +914,10 @@ def _is_named(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
 
 
+def _makes(statement: ast.ClassDef, method: str) -> bool:
+    return any(_is_named(line) and line.name == method for line in statement.body)
+
+
 def _is_star(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*"
 
@@ -931,6 +995,15 @@ def _is_setting(statement: ast.stmt) -> bool:
         return False
     calls = [node for node in _own(statement) if isinstance(node, ast.Call)]
     return _sets(statement.value) and all(map(_is_cheap, calls))
+
+
+def _named_by_text(statement: ast.stmt) -> Iterator[str]:
+    """The names that a statement makes as ``globals()["name"] = ...`` does."""
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+            key, space = getattr(node.slice, "value", None), node.value
+            if _called(space) in ("globals", "locals", "vars") and not space.args:
+                yield from [key] if isinstance(key, str) else []
 
 
 def _called(tree: ast.AST) -> str:

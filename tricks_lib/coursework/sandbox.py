@@ -247,7 +247,8 @@ def _run_once(
             data, errors, late = _run([*prefix, *_command(kind, folder)], limits, len(questions))
     frames = list(_frames(data))
     if not frames or frames[0][1].status != "ready":
-        raise SandboxError(f"the sandbox did not start: {errors.strip()[-500:] or 'no message'}")
+        silent = f"not within {START:g} seconds; is the machine busy?" if late else "no message"
+        raise SandboxError(f"the sandbox did not start: {errors.strip()[-500:] or silent}")
     yield from frames[1:]
     if late:
         yield LATE_FRAME, Sent("time")

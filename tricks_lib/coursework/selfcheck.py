@@ -79,7 +79,7 @@ def check_answer(
             return problem
         cells = cells_run()
         if cells is not None and name not in _being_read:
-            problem = read_problem(question, probe, name, Definitions(cells), seed)
+            problem = read_problem(question, probe, name, Definitions(cells), given, seed)
             return problem and f"right here, but not as the grader reads this notebook: {problem}"
     for value in _notebook_values(answer):
         return (
@@ -125,10 +125,15 @@ _being_read: set[str] = set()  # answers: a check inside of them asks nothing ag
 
 
 def read_problem(
-    question: Question, probe: ModuleType, name: str, definitions: Definitions, seed: int
+    question: Question,
+    probe: ModuleType,
+    name: str,
+    definitions: Definitions,
+    given: dict[str, np.ndarray],
+    seed: int,
 ) -> str | None:
     """What the grader would find wrong with the answer in these cells, or None."""
-    given, main = draw(question, seed), sys.modules["__main__"]
+    main = sys.modules["__main__"]
     definitions.is_main = True
     _being_read.add(name)
     try:

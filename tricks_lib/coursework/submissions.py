@@ -360,10 +360,11 @@ def _submitters(
     if not who.key.startswith("gradescope "):
         yield who
         return
-    text = ""
-    for folder, entry in metadata.items():
-        if folder in path.parents and entry.size < MAX_NOTEBOOK:
-            text = entry.read().decode("utf-8", "replace")
+    # The platform's own lies beside the folders of the hand-ins; one inside of them is a student's.
+    depth = next(n for n, part in enumerate(path.parts) if GRADESCOPE.fullmatch(_plain_name(part)))
+    entry, text = metadata.get(PurePosixPath(*path.parts[:depth])), ""
+    if entry is not None and entry.size < MAX_NOTEBOOK:
+        text = entry.read().decode("utf-8", "replace")
     people: list[dict[str, str]] = []
     inside, among = False, -1  # whether this submission; the indent of its submitters
     for line in text.splitlines():

@@ -555,6 +555,11 @@ LAYOUTS = {
         ["Ada L", "Bob"],
     ),
     "canvas": (["lovelaceada_12_345_x.ipynb", "bobb_LATE_9_87_y.ipynb"], ["bobb", "lovelaceada"]),
+    "one with more": (["ada/work.ipynb", "ada/notes.txt"], ["ada"]),
+    "a browser's second copy": (
+        ["ada_12_3456_x.ipynb", "bob_13_3457_work.ipynb", "bob_13_3457_work (1).ipynb"],
+        ["ada", "bob"],
+    ),
     "one": (["x.ipynb"], ["x"]),
     "litter": (
         ["ada/x.ipynb", "ada/.ipynb_checkpoints/x.ipynb", "__MACOSX/ada/._x.ipynb"],

@@ -87,9 +87,17 @@ def test_what_looks_like_canvas_and_is_not(tmp_path: Path) -> None:
         ["hw_2024_1_ada.ipynb", "hw_2024_2_bob.ipynb"],
         ["hw_1_11_ada.ipynb", "hw_2_12_bob.ipynb"],
         ["ada.ipynb", "bob.ipynb", "cy_12_3456_x.ipynb"],
+        ["hw_1_2_ada (1).ipynb", "hw_1_2_bob (1).ipynb"],
     ):
         folder = put(tmp_path / names[0], *names)
         assert [s.id for s in submissions.read(folder)] == [""] * len(names)
+
+
+def test_a_browsers_second_copy_takes_nobodys_id(tmp_path: Path) -> None:
+    names = ["ada_12_3456_x.ipynb", "bob_13_3457_work.ipynb", "bob_13_3457_work (1).ipynb"]
+    names += ["cy_14_text.html", "cy_14_text (1).html"]
+    folder = put(tmp_path / "subs", *names)
+    assert [s.id for s in submissions.read(folder)] == ["12", "13", "14"]
 
 
 def test_several_attachments_count_once_by_a_rule_that_is_told(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ from tricks_lib.coursework import (
     parts,
     release,
     rubric,
+    runner,
     sandbox,
     selfcheck,
     submissions,
@@ -433,6 +434,16 @@ def test_definitions_are_taken_and_calls_are_not() -> None:
     assert space["f"](1) == 4 and space["lower"]("A") == "a" and space["C"].y == 2
     assert space["np"] is np and space["HALF"] == 0.5
     assert "h" in space and not {"w", "files", "broken"} & set(space)
+
+
+@pytest.mark.parametrize("waited", [0.0, 2.0])
+def test_waiting_for_a_core_does_not_count(waited: float, monkeypatch) -> None:
+    """On a busy machine a helper's call is not thought to sleep."""
+    queued = iter([0.0, *[waited] * 50])
+    monkeypatch.setattr(runner, "_queued", lambda: next(queued))
+    cells = ["import time\ndef slow():\n    time.sleep(1.5)\n    return 3", "x = slow()"]
+    space = Definitions(cells_of(notebook_of(*cells).decode())).run("x", seconds=0.25)
+    assert ("x" in space) == bool(waited)
 
 
 def test_a_stub_does_not_replace_an_answer() -> None:

@@ -300,6 +300,45 @@ def test_a_question_ends_at_its_own_limit(tmp_path: Path) -> None:
         assert took < sandbox.START, what
 
 
+def test_who_sleeps_may_have_been_a_machine_that_stood_still(monkeypatch) -> None:
+    """So it is tried once more; who computed all the while is not."""
+    for used, expected in ((0.0, "busy"), (2.9, "time")):
+        child = os.fork()
+        if child == 0:
+            time.sleep(60)
+            os._exit(0)
+        ticks = str(int(used * os.sysconf("SC_CLK_TCK")))
+        fields = ["S", str(os.getpid()), *["0"] * 9, ticks, *["0"] * 30]
+        monkeypatch.setattr(cage, "_stats", lambda found=(child, fields): [found])
+        job = {"limit": 3, "grace": 0.5, "wall": 60, "output": 100}
+        receive, send = os.pipe()
+        try:
+            assert cage.watch(job, child, receive) == (expected, b"")
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            os.close(receive)
+            os.close(send)
+
+
+def test_a_grader_that_stood_still_reads_what_came_meanwhile(monkeypatch) -> None:
+    times = iter([0.0, *[10.0**4] * 50])
+    monkeypatch.setattr(sandbox.time, "monotonic", lambda: next(times))
+    data, _, late = sandbox._run(["sh", "-c", "sleep 1; exit 3"], LIMITS, 1)
+    assert (data, late) == (b"", True)
+    monkeypatch.undo()
+    times = iter([0.0, *[sandbox.START + 1] * 50])
+    monkeypatch.setattr(sandbox.time, "monotonic", lambda: next(times))
+    real = sandbox.selectors.DefaultSelector.select
+
+    def select(self, timeout=None):
+        return real(self, 30)  # it has long been there, when this process goes on
+
+    monkeypatch.setattr(sandbox.selectors.DefaultSelector, "select", select)
+    data, _, late = sandbox._run(["sh", "-c", "printf seen"], LIMITS, 1)
+    assert (data, late) == (b"seen", False)
+
+
 def test_who_seems_to_read_forever_is_ended(monkeypatch) -> None:
     """As one does who waits for the child of a vfork."""
     child = os.fork()

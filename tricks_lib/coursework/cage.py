@@ -23,6 +23,7 @@ from pathlib import Path
 
 PDEATHSIG, DUMPABLE, SECCOMP, SUBREAPER, NO_NEW_PRIVS = 1, 4, 22, 36, 38  # of prctl
 LOOK = 0.2  # seconds between two looks at what a question uses
+IDLE = 0.25  # who used less than this share of the limit did not compute: it stood still, or slept
 
 # Numbers of system calls: (x86_64, aarch64); None where there is no such call.
 REFUSED = {
@@ -268,7 +269,7 @@ def watch(job: dict, child: int, pipe: int) -> tuple[str, bytes]:
     nor does as much as the limit in which it seems to wait for a disk. (Who waits for the child of
     a vfork looks the same.)
     Its status is empty when it ended by itself; ``"time"``, ``"output"``; or ``"busy"``: time was
-    up, for most of which it waited.
+    up, for most of which it waited, or seemed to: it hardly computed.
     """
     begin = time.monotonic()
     parts, size, is_open, look = [], 0, True, begin + LOOK
@@ -297,11 +298,13 @@ def watch(job: dict, child: int, pipe: int) -> tuple[str, bytes]:
                 if meter.used > job["limit"] + 1:
                     return "time", b""
                 if mine > job["limit"] + job["grace"]:
-                    return ("busy" if meter.read > job["limit"] else "time"), b""
+                    stood = meter.read > job["limit"] or meter.used < IDLE * job["limit"]
+                    return ("busy" if stood else "time"), b""
             if not part:
                 select.select([*end, *([pipe] if is_open else [])], [], [], LOOK)
         waited = meter.waited + meter.read
         starved = meter.used < job["limit"] and waited > 0.5 * job["wall"]
+        starved = starved or meter.used < IDLE * job["limit"]
         return ("busy" if starved else "time"), b""
     finally:
         for extra in end:

@@ -45,6 +45,7 @@ from tests.coursework_helpers import (
 from tests.page_rules import CONFIG, ROOT, TRICK_PARTS
 from tricks_lib import law
 from tricks_lib.coursework import (
+    grade,
     gradescope,
     parts,
     release,
@@ -760,6 +761,26 @@ def test_our_fault_is_an_error_and_never_a_zero(tmp_path: Path, pretend, capsys)
     assert len(pretend) == before + 3  # an error is not remembered: Ada is tried again
 
 
+def test_what_no_judge_foresaw_costs_its_question_alone(tmp_path: Path, monkeypatch) -> None:
+    part = parts.find("own", private(tmp_path))
+    grader = Grader(part, 1, sandbox.Limits(3), "bwrap")
+    x = part.questions["double"].given(np.random.default_rng(1))["x"]
+    good, bad = packed({"y": 2 * x}), packed({"y": np.zeros(0)})
+    real = rubric.mark
+
+    def mark(question, given, seen):
+        return real(question, given, seen) if seen.array("y").max() else []
+
+    monkeypatch.setattr(grade, "mark", mark)
+    sent = {"double": sandbox.Sent("ok", bad), "again": sandbox.Sent("ok", good)}
+    grader.given["again"] = {"x": x}
+    monkeypatch.setattr(sandbox, "observe", lambda *a, **k: sent)
+    found = grader.grade(submissions.Submission("ada", "ada.ipynb", b""))
+    assert found.status == "ok" and (found.earned("double"), found.earned("again")) == (0, 1)
+    assert found.marks["double"][0].problem == "what came back cannot be judged."
+    assert "gave 0; see the log: ada (double)" in grade.summary(part, [found], 1, [])
+
+
 @pytest.mark.parametrize(
     ("double", "words"),
     [
@@ -864,6 +885,48 @@ def test_what_was_stopped_beside_others_is_tried_again_alone(tmp_path: Path, mon
     assert alone == [(["double", "again"], [None])] * 8
     double, again = (results["1"].marks[name][0].problem for name in ("double", "again"))
     assert "more than 3 seconds" in double and again == "lost"
+
+
+def test_who_seems_to_stand_still_is_tried_once_more_and_no_further(
+    tmp_path: Path, monkeypatch
+) -> None:
+    asked = []
+
+    def observe(kind, part, notebook, given, seed, limits, slot, questions=None, reading=0):
+        asked.append((slot, questions, reading))
+        return {name: sandbox.Sent("busy", readings=3) for name in questions or part.questions}
+
+    monkeypatch.setattr(sandbox, "observe", observe)
+    part = parts.find("own", private(tmp_path))
+    grader = Grader(part, 1, sandbox.Limits(3), "bwrap", jobs=2)
+    found = grader.grade(submissions.Submission("ada", "ada.ipynb", b""))
+    assert found.total == 0 and "more than 3 seconds" in found.marks["double"][0].problem
+    both = ["double", "again"]
+    # Two readings, each a second time alone; what takes its time twice is not read a third way.
+    assert [(slot is None, names, n) for slot, names, n in asked] == [
+        (False, None, 0),
+        (True, both, 0),
+        (False, both, 1),
+        (True, both, 1),
+    ]
+
+
+def test_the_best_reading_of_a_notebook_counts(tmp_path: Path, monkeypatch) -> None:
+    part, asked = parts.find("own", private(tmp_path)), []
+    grader = Grader(part, 1, sandbox.Limits(3), "bwrap")
+
+    def observe(kind, part, notebook, given, seed, limits, slot, questions=None, reading=0):
+        asked.append((questions, reading))
+        found = {}
+        for name in questions or part.questions:
+            right = name == "again" or reading == 1
+            data = packed({"y": (2 if right else 3) * grader.given[name]["x"]})
+            found[name] = sandbox.Sent("ok", data, readings=3)
+        return found
+
+    monkeypatch.setattr(sandbox, "observe", observe)
+    assert grader.grade(submissions.Submission("ada", "ada.ipynb", b"")).total == 3
+    assert asked == [(None, 0), (["double"], 1)]  # what is right is not read again
 
 
 # ------------------------------------------------------------------------------- Gradescope

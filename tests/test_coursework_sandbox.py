@@ -18,7 +18,7 @@ import pytest
 from tests.coursework_helpers import as_user, need_sandbox, notebook_of
 from tests.page_rules import ROOT
 from tests.test_coursework import private
-from tricks_lib.coursework import cage, cgroup, parts, sandbox
+from tricks_lib.coursework import cage, cgroup, parts, sandbox, submissions
 from tricks_lib.coursework.grade import Grader
 from tricks_lib.coursework.rubric import Seen, unpack
 
@@ -298,6 +298,21 @@ def test_a_question_ends_at_its_own_limit(tmp_path: Path) -> None:
         expected = ("ok",) if what == "swarm left behind" else ("time", "busy")
         assert sent["double"].status in expected and sent["again"].status == "ok", (what, sent)
         assert took < sandbox.START, what
+
+
+def test_a_notebook_is_read_in_each_way_that_a_check_may_have_seen(tmp_path: Path) -> None:
+    """A helper is corrected below the check, which is run again; and one is not."""
+    need_sandbox()
+    part = parts.find("own", private(tmp_path))
+    check = 'tl.check("own.{0}", {0})'
+    cells = ["def helper(x): return 3 * x", "def double(x): return helper(x)"]
+    cells += [check.format("double"), RIGHT.format("again"), check.format("again")]
+    whole = notebook_of(*cells, "def helper(x): return 2 * x")
+    grader = Grader(part, 5, LIMITS, "bwrap")
+    found = grader.grade(submissions.Submission("ada", "ada.ipynb", whole))
+    assert found.status == "ok" and found.total == part.points, found
+    found = grader.grade(submissions.Submission("bob", "bob.ipynb", notebook_of(*cells)))
+    assert found.earned("double") == 0 and found.earned("again"), found
 
 
 def test_who_sleeps_may_have_been_a_machine_that_stood_still(monkeypatch) -> None:

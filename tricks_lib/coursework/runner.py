@@ -42,6 +42,8 @@ import numpy as np
 
 MAGIC = b"seen"
 MAX_TEXT = 300
+MAX_READINGS = 4  # of one notebook, of which the best counts
+SECONDS = 20.0  # of CPU time that the grader allows a question, if not told otherwise
 
 
 # ----------------------------------------------------------------------- watching a function
@@ -227,20 +229,24 @@ def cells_of(text: str) -> list[str]:
     return _parts(text)[0]
 
 
-def _parts(text: str) -> tuple[list[str], list[str], str]:
-    """The sources of a notebook's code cells and of its other cells, and its Python's version."""
+def _parts(text: str) -> tuple[list[str], list[str], str, list[int]]:
+    """The sources of a notebook's code cells and of its other cells; its Python's version; and
+    when each code cell was run last, as the numbers beside them say: 0 for one that was not."""
     try:
         notebook = json.loads(text)
-        code, texts = [], []
+        code, texts, counts = [], [], []
         for cell in notebook["cells"]:
             source = cell.get("source", "")
             source = source if isinstance(source, str) else "".join(source)
-            (code if cell.get("cell_type") == "code" else texts).append(source)
+            is_code, count = cell.get("cell_type") == "code", cell.get("execution_count")
+            (code if is_code else texts).append(source)
+            counts += [count if isinstance(count, int) else 0] if is_code else []
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError("this is not a notebook") from error
     info = notebook.get("metadata")
     info = info.get("language_info") if isinstance(info, dict) else None
-    return code, texts, str(info.get("version", "")) if isinstance(info, dict) else ""
+    version = str(info.get("version", "")) if isinstance(info, dict) else ""
+    return code, texts, version, counts
 
 
 def plain(source: str) -> str:
@@ -396,14 +402,23 @@ class Definitions:
         cells: the sources of the code cells, in order.
         texts: those of the other cells, in which a lost answer may stand.
         version: of the Python that the notebook was written for, if known.
+        counts: when each code cell was run last, in any numbers; 0 for one that was not.
 
     Attributes:
         blocks: the statements, in order.
         notes: what a student should know, such as a cell with a syntax error.
     """
 
-    def __init__(self, cells: list[str], texts: list[str] | None = None, version: str = "") -> None:
+    def __init__(
+        self,
+        cells: list[str],
+        texts: list[str] | None = None,
+        version: str = "",
+        counts: list[int] | None = None,
+    ) -> None:
         self.blocks: list[Block] = []
+        self.counts = counts or [0] * len(cells)
+        self.frozen = True  # whether a check ends what counts for its answer
         self.notes: list[str] = []
         self.texts, self.version = texts or [], version
         self.is_main = False  # whether to be the process's module __main__, as in a kernel
@@ -430,6 +445,7 @@ class Definitions:
         for block in self.blocks:
             block.changes = self._changes(block.statement, values)
             self.stubs -= block.changes  # such as a class whose methods are set below it
+        self._every = self.blocks  # in the order of the file
 
     @classmethod
     def of(cls, text: str) -> Definitions:
@@ -520,7 +536,7 @@ class Definitions:
         check saw is what counts. They only add what was not there.
         """
         blocks = self.blocks
-        end = self._checked(names[0]) if len(names) == 1 else len(blocks)
+        end = self._checked(names[0]) if len(names) == 1 and self.frozen else len(blocks)
         known = {name for block in blocks[:end] for name in block.binds}
         needed, chosen = set(names), set()
         more = True
@@ -541,6 +557,29 @@ class Definitions:
                     more = True
         return [blocks[number] for number in sorted(chosen)]
 
+    def readings(self, name: str) -> list[Definitions]:
+        """The ways to read an answer that differ, the usual one first.
+
+        In the order of the file, up to the last check of the answer; all of the file; in the order
+        in which the cells were run, if the file tells it; and with an earlier version of the
+        answer instead of the last. What a student saw the check call right is one of these.
+        """
+        by_run = sorted(self.blocks, key=lambda block: self.counts[block.cell - 1])
+        ways = [(self.blocks, True), (self.blocks, False), (by_run, True)]
+        whole = [b for b in self.blocks if name in b.binds and not _has_stub(b.statement)]
+        for number in range(len(whole) - 2, -1, -1):
+            later = {id(block) for block in whole[number + 1 :]}
+            ways.append(([b for b in self.blocks if id(b) not in later], True))
+        found: dict[tuple, Definitions] = {}
+        for blocks, frozen in ways:
+            other = copy.copy(self)
+            other.blocks, other.frozen = blocks, frozen
+            needed = other.needed(name)
+            makes = [n for block in needed for n in block.binds | block.changes]
+            same = sorted if len(makes) == len(set(makes)) else list  # then their order is nothing
+            found.setdefault(tuple(same(id(block) for block in needed)), other)
+        return list(found.values())[:MAX_READINGS]
+
     def _checked(self, name: str) -> int:
         """How many statements stand above the last check of an answer; all, if it is older."""
         made = [n for n, block in enumerate(self.blocks) if name in block.binds]
@@ -550,13 +589,13 @@ class Definitions:
         return checks[-1] if made and checks and checks[-1] > made[-1] else len(self.blocks)
 
     def versions(self, name: str) -> str:
-        """Which of several code cells made an answer that counts; empty if there is one."""
-        whole = [b for b in self.blocks if name in b.binds and not _has_stub(b.statement)]
+        """What to say where several code cells make an answer; empty if there is one."""
+        whole = [b for b in self._every if name in b.binds and not _has_stub(b.statement)]
         cells = list(dict.fromkeys(block.cell for block in whole))
         if len(cells) < 2:
             return ""
         shown = ", ".join(map(str, cells[:-1]))
-        return f"{name!r} is made in code cells {shown} and {cells[-1]}; cell {cells[-1]} counts."
+        return f"{name!r} is made in code cells {shown} and {cells[-1]}; the best of them counts."
 
     def _changes(self, statement: ast.stmt, values: set[str]) -> set[str]:
         """The names whose values a statement changes where they stand."""
@@ -1164,6 +1203,7 @@ def answer_question(job: dict, folder: Path, name: str, definitions: Definitions
     """In a process of its own: define what the notebook defines, and probe one function."""
     with np.load(folder / f"{name}.npz", allow_pickle=False) as file:
         given = inputs(file)
+    definitions = definitions.readings(name)[job.get("reading", 0)]
     definitions.is_main = True
     _stand_in()
     see = probe_notebook(definitions, probe, name, given, job["seed"], 0.5 * job["limit"])
@@ -1256,46 +1296,63 @@ def main(folder: Path) -> None:
     for stream in (0, 1, 2):
         os.dup2(null, stream)
     _send(out, "", "ready", b"")
+
+    def count() -> bytes:
+        definitions = Definitions.of(text)
+        counts = {name: len(definitions.readings(name)) for name in job["questions"]}
+        return json.dumps(counts).encode()
+
+    if job["reading"] == 0:
+        _, data = _shut_in({**job, "limit": min(job["limit"], 5.0)}, cage, out, count)
+        _send(out, "", "readings", data)
     for name in job["questions"]:
-        receive, send = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.close(receive)
-            os.close(out)
-            os.setpgid(0, 0)
-            try:
-                cage.enter(job)
-            except OSError:
-                os._exit(1)
-            try:
-                _limit(job)
-                definitions = Definitions.of(text)
-                data = answer_question(job, folder, name, definitions, probe)
-                with os.fdopen(send, "wb") as stream:
-                    stream.write(data)
-                os._exit(0)
-            except MemoryError:
-                os._exit(71)
-            except ValueError as error:
-                os._exit(70 if "not a notebook" in str(error) else 1)
-            except BaseException:
-                os._exit(1)
-        os.close(send)
-        with contextlib.suppress(OSError):
-            os.setpgid(child, child)
-        status, data = cage.watch(job, child, receive)
+
+        def answer(name: str = name) -> bytes:
+            return answer_question(job, folder, name, Definitions.of(text), probe)
+
+        _send(out, name, *_shut_in(job, cage, out, answer))
+
+
+def _shut_in(job: dict, cage: Any, out: int, work: Callable[[], bytes]) -> tuple[str, bytes]:
+    """Do some work in a process of its own, within its limits: how it ended, and what it gave."""
+    receive, send = os.pipe()
+    child = os.fork()
+    if child == 0:
         os.close(receive)
-        if status:
-            with contextlib.suppress(OSError):
-                os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-        else:
-            _, ended, usage = os.wait4(child, 0)
-            status = "ok" if ended == 0 and data else _ending(ended)
-            if status == "killed" and usage.ru_utime + usage.ru_stime >= job["limit"]:
-                status = "time"
-        cage.kill_the_rest(job, child)
-        _send(out, name, status, data if status == "ok" else b"")
+        os.close(out)
+        os.setpgid(0, 0)
+        try:
+            cage.enter(job)
+        except OSError:
+            os._exit(1)
+        try:
+            _limit(job)
+            data = work()
+            with os.fdopen(send, "wb") as stream:
+                stream.write(data)
+            os._exit(0)
+        except MemoryError:
+            os._exit(71)
+        except ValueError as error:
+            os._exit(70 if "not a notebook" in str(error) else 1)
+        except BaseException:
+            os._exit(1)
+    os.close(send)
+    with contextlib.suppress(OSError):
+        os.setpgid(child, child)
+    status, data = cage.watch(job, child, receive)
+    os.close(receive)
+    if status:
+        with contextlib.suppress(OSError):
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    else:
+        _, ended, usage = os.wait4(child, 0)
+        status = "ok" if ended == 0 and data else _ending(ended)
+        if status == "killed" and usage.ru_utime + usage.ru_stime >= job["limit"]:
+            status = "time"
+    cage.kill_the_rest(job, child)
+    return status, data if status == "ok" else b""
 
 
 if __name__ == "__main__":

@@ -54,7 +54,8 @@ import json, resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
 resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
 book = json.loads(sys.stdin.buffer.read().decode("utf-8", "replace"))
-cells = [{"cell_type": c["cell_type"], "source": c.get("source", "")} for c in book["cells"]]
+keep = ("cell_type", "source", "execution_count")
+cells = [{k: c[k] for k in keep if k in c} for c in book["cells"]]
 keep = {"cells": cells, "nbformat": 4, "nbformat_minor": 4, "metadata": book.get("metadata", {})}
 sys.stdout.write(json.dumps(keep))
 """

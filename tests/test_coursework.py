@@ -201,6 +201,18 @@ def test_check_names_an_unknown_question() -> None:
         tl.check("data_processing.nothing", len)
 
 
+def test_check_warns_of_what_the_grader_would_stop(capsys, monkeypatch) -> None:
+    right = defined(FOUND["data_processing"].source)["min_max"]
+    clock = iter([100.0, 104.0, 200.0, 206.0])
+    monkeypatch.setattr(selfcheck, "_cpu", lambda: next(clock))
+    tl.check("data_processing.min_max", right)
+    assert capsys.readouterr().out == "data_processing.min_max: right.\n"
+    tl.check("data_processing.min_max", right)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("min_max computed for 6 seconds; the grader stops an answer after 20")
+    assert said[1:] == ["data_processing.min_max: right."]
+
+
 def test_check_warns_of_what_the_grader_will_not_have(capsys) -> None:
     space = {"torch": torch}
     source = "low = torch.zeros(1)\nSIDE = 3\ndef min_max(a, b):\n    l = a.amin(0) + low"

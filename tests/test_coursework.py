@@ -532,10 +532,23 @@ def test_a_judge_stands_whatever_is_sent(part: str, name: str) -> None:
     for value in odd:
         arrays = {key: value for key in see.arrays}
         assert sum(m.earned for m in rubric.mark(question, given, rubric.Seen(arrays))) == 0
+    kinds: dict[str, list[str]] = {}  # arrays that differ in their number alone
     for key in see.arrays:
-        for value in odd:
+        kinds.setdefault(re.sub(r"\d+", "#", key), []).append(key)
+    for key in sorted({key for kind in kinds.values() for key in (kind[0], kind[-1])}):
+        for value in (*odd, grown(see.arrays[key]), shrunk(see.arrays[key])):
             rubric.mark(question, given, rubric.Seen({**see.arrays, key: value}))
         rubric.mark(question, given, rubric.Seen({k: v for k, v in see.arrays.items() if k != key}))
+
+
+def grown(array: np.ndarray) -> np.ndarray:
+    """An array with far more of what it has."""
+    return np.repeat(np.atleast_1d(array), 1 + 2000 // max(1, array.size), 0)
+
+
+def shrunk(array: np.ndarray) -> np.ndarray:
+    """The first of what an array has."""
+    return np.atleast_1d(array)[:1]
 
 
 def test_a_text_without_end_holds_nobody_up() -> None:

@@ -78,7 +78,7 @@ class Observer:
         import torch
 
         self.calls += 1
-        torch.manual_seed(self.seed + self.calls)
+        _seed(self.seed + self.calls)
         args = tuple(arg.clone() if isinstance(arg, torch.Tensor) else arg for arg in args)
         try:
             result = function(*args, **options)
@@ -170,6 +170,16 @@ class Observer:
             sys.meta_path.remove(finder)
             for place, name, value in reversed(before):
                 setattr(place, name, value)
+
+
+def _seed(number: int) -> None:
+    """As ``torch.manual_seed``, which formats a stack for each kind of device that is not used."""
+    import torch
+
+    if torch.cuda.is_initialized() or torch.backends.mps.is_available():
+        torch.manual_seed(number)
+    else:
+        torch.default_generator.manual_seed(number)
 
 
 class _Closing:

@@ -132,10 +132,10 @@ def graded(
         notebook["cells"][number]["execution_count"] = count
     text = json.dumps(notebook)
     best = probed(name, text, folder, 0)
-    full = part.questions[name].points
+    if best[0] == part.questions[name].points:
+        return best
     for reading in range(1, len(runner.Definitions.of(text).readings(name))):
-        if best[0] < full:
-            best = max(best, probed(name, text, folder, reading), key=lambda found: found[0])
+        best = max(best, probed(name, text, folder, reading), key=lambda found: found[0])
     return best
 
 

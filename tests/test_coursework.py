@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import io
+import itertools
 import json
 import os
 import re
@@ -452,7 +453,7 @@ def test_definitions_are_taken_and_calls_are_not() -> None:
 @pytest.mark.parametrize("waited", [0.0, 2.0])
 def test_waiting_for_a_core_does_not_count(waited: float, monkeypatch) -> None:
     """On a busy machine a helper's call is not thought to sleep."""
-    queued = iter([0.0, *[waited] * 50])
+    queued = itertools.count(0.0, waited)
     monkeypatch.setattr(runner, "_queued", lambda: next(queued))
     cells = ["import time\ndef slow():\n    time.sleep(1.5)\n    return 3", "x = slow()"]
     space = Definitions(cells_of(notebook_of(*cells).decode())).run("x", seconds=0.25)

@@ -552,6 +552,18 @@ def shrunk(array: np.ndarray) -> np.ndarray:
     return np.atleast_1d(array)[:1]
 
 
+def test_a_judge_trains_once_for_the_same_inputs() -> None:
+    asked = []
+
+    @rubric.once
+    def slow(given: dict, bug: str = "") -> int:
+        asked.append(bug)
+        return len(asked)
+
+    given, like = {"x": np.zeros(2)}, {"x": np.zeros(2)}
+    assert [slow(given), slow(given), slow(given, "a"), slow(like), slow(given)] == [1, 1, 2, 3, 1]
+
+
 def test_a_text_without_end_holds_nobody_up() -> None:
     """A small file unpacks to it, and the judge asks for it again and again."""
     seen = rubric.Seen({"y.error": np.array("x " * 5_000_000)})

@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from ..rubric import Criterion, Given, Question, Seen, Wrong, near, same_state, unchanged
+from ..rubric import Criterion, Given, Question, Seen, Wrong, near, once, same_state, unchanged
 from . import studies
 
 Array = np.ndarray
@@ -706,6 +706,7 @@ def _tune_given(rng: np.random.Generator) -> Given:
     }
 
 
+@once
 def _tuned(
     given: Given, epochs: int, batch: int, bug: str = ""
 ) -> tuple[dict[str, Tensor], Tensor, Tensor]:

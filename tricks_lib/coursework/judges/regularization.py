@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tricks_lib import law
 
-from ..rubric import Criterion, Given, Question, Seen, Wrong, near, same_state, unchanged
+from ..rubric import Criterion, Given, Question, Seen, Wrong, near, once, same_state, unchanged
 from . import studies
 
 Array = np.ndarray
@@ -887,6 +887,7 @@ def _keep_given(rng: np.random.Generator) -> Given:
             return given
 
 
+@once
 def _kept(
     given: Given, bug: str = "", epochs: int | None = None
 ) -> tuple[list[dict[str, Tensor]], list[float]]:

@@ -584,6 +584,12 @@ def test_frames_end_at_nonsense() -> None:
     assert not list(sandbox._frames(b"seen\xff\xff\xff\xff"))
 
 
+def test_a_number_of_readings_is_not_trusted() -> None:
+    for data in (b"", b"[", b"[3]", b'{"q": "3"}', b'{"q": 1e9}', b"[" * 10**5, b" " * 10**6):
+        assert sandbox._counts(data) == {}
+    assert sandbox._counts(b'{"q": 2, "r": 1000000}') == {"q": 2, "r": runner.MAX_READINGS}
+
+
 # ----------------------------------------------------------------------- finding submissions
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -83,6 +84,9 @@ def write(part: parts.Part, folder: Path, honest: int, hostile: int) -> None:
         if is_hostile and bad < hostile:
             bad += 1
             name = f"{student:03} Hostile"
+            # Without the right answers, which would count: the best version does.
+            made = re.compile(rf"^(def|class) ({'|'.join(part.questions)})\b", re.MULTILINE)
+            sources = [cell for cell in answers if not made.search(cell)]
             for question in part.questions:
                 sources.append(WAYS[number % len(WAYS)].format(name=question, part=part.name))
                 number += 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import io
+import itertools
 import json
 import os
 import re
@@ -45,10 +46,12 @@ from tests.coursework_helpers import (
 from tests.page_rules import CONFIG, ROOT, TRICK_PARTS
 from tricks_lib import law
 from tricks_lib.coursework import (
+    grade,
     gradescope,
     parts,
     release,
     rubric,
+    runner,
     sandbox,
     selfcheck,
     submissions,
@@ -60,7 +63,7 @@ from tricks_lib.coursework.runner import Definitions, Observer, cells_of, plain
 
 QUESTIONS = [(part, name) for part in PARTS for name in FOUND[part].questions]
 ANSWERS = {name: importlib.import_module(f"tests.coursework_answers.{name}") for name in PARTS}
-GRADING_SEEDS = 200
+GRADING_SEEDS = int(os.environ.get("TRICKS_GRADING_SEEDS", "40"))  # more every week
 WRONG = [
     pytest.param(part, name, what, id=f"{part}.{name}-{what}")
     for part in PARTS
@@ -102,7 +105,7 @@ def test_the_solution_never_loses_a_point(part: str, name: str) -> None:
 @pytest.mark.parametrize(("part", "name"), QUESTIONS)
 def test_other_right_answers_are_full(part: str, name: str) -> None:
     for answer in ANSWERS[part].ALSO_RIGHT[name]:
-        for seed in range(20):
+        for seed in range(1000, 1000 + GRADING_SEEDS // 5):
             found = marks(part, name, answer, seed)
             assert not any(m.problem for m in found), f"{answer}, seed {seed}: {found}"
 
@@ -197,6 +200,18 @@ def test_check_says_right_and_not_answered(part: str, capsys, monkeypatch) -> No
 def test_check_names_an_unknown_question() -> None:
     with pytest.raises(ValueError, match="no question"):
         tl.check("data_processing.nothing", len)
+
+
+def test_check_warns_of_what_the_grader_would_stop(capsys, monkeypatch) -> None:
+    right = defined(FOUND["data_processing"].source)["min_max"]
+    clock = iter([100.0, 104.0, 200.0, 206.0])
+    monkeypatch.setattr(selfcheck, "_cpu", lambda: next(clock))
+    tl.check("data_processing.min_max", right)
+    assert capsys.readouterr().out == "data_processing.min_max: right.\n"
+    tl.check("data_processing.min_max", right)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("min_max computed for 6 seconds; the grader stops an answer after 20")
+    assert said[1:] == ["data_processing.min_max: right."]
 
 
 def test_check_warns_of_what_the_grader_will_not_have(capsys) -> None:
@@ -435,6 +450,16 @@ def test_definitions_are_taken_and_calls_are_not() -> None:
     assert "h" in space and not {"w", "files", "broken"} & set(space)
 
 
+@pytest.mark.parametrize("waited", [0.0, 2.0])
+def test_waiting_for_a_core_does_not_count(waited: float, monkeypatch) -> None:
+    """On a busy machine a helper's call is not thought to sleep."""
+    queued = itertools.count(0.0, waited)
+    monkeypatch.setattr(runner, "_queued", lambda: next(queued))
+    cells = ["import time\ndef slow():\n    time.sleep(1.5)\n    return 3", "x = slow()"]
+    space = Definitions(cells_of(notebook_of(*cells).decode())).run("x", seconds=0.25)
+    assert ("x" in space) == bool(waited)
+
+
 def test_a_stub_does_not_replace_an_answer() -> None:
     stub = "def f():\n    'Text.'\n    raise NotImplementedError('your turn')"
     assert taken(stub, "def f():\n    return 1", stub)["f"]() == 1
@@ -508,10 +533,44 @@ def test_a_judge_stands_whatever_is_sent(part: str, name: str) -> None:
     for value in odd:
         arrays = {key: value for key in see.arrays}
         assert sum(m.earned for m in rubric.mark(question, given, rubric.Seen(arrays))) == 0
+    kinds: dict[str, list[str]] = {}  # arrays that differ in their number alone
     for key in see.arrays:
-        for value in odd:
+        kinds.setdefault(re.sub(r"\d+", "#", key), []).append(key)
+    for key in sorted({key for kind in kinds.values() for key in (kind[0], kind[-1])}):
+        for value in (*odd, grown(see.arrays[key]), shrunk(see.arrays[key])):
             rubric.mark(question, given, rubric.Seen({**see.arrays, key: value}))
         rubric.mark(question, given, rubric.Seen({k: v for k, v in see.arrays.items() if k != key}))
+
+
+def grown(array: np.ndarray) -> np.ndarray:
+    """An array with far more of what it has."""
+    return np.repeat(np.atleast_1d(array), 1 + 2000 // max(1, array.size), 0)
+
+
+def shrunk(array: np.ndarray) -> np.ndarray:
+    """The first of what an array has."""
+    return np.atleast_1d(array)[:1]
+
+
+def test_a_judge_trains_once_for_the_same_inputs() -> None:
+    asked = []
+
+    @rubric.once
+    def slow(given: dict, bug: str = "") -> int:
+        asked.append(bug)
+        return len(asked)
+
+    given, like = {"x": np.zeros(2)}, {"x": np.zeros(2)}
+    assert [slow(given), slow(given), slow(given, "a"), slow(like), slow(given)] == [1, 1, 2, 3, 1]
+
+
+def test_a_text_without_end_holds_nobody_up() -> None:
+    """A small file unpacks to it, and the judge asks for it again and again."""
+    seen = rubric.Seen({"y.error": np.array("x " * 5_000_000)})
+    begin = time.process_time()
+    for _ in range(10):
+        assert len(seen.text("y.error")) == 300
+    assert time.process_time() - begin < 3
 
 
 def test_frames_end_at_nonsense() -> None:
@@ -523,6 +582,12 @@ def test_frames_end_at_nonsense() -> None:
     for head in (b"[1, 2, 3]", b'["q", "ok", -1]', b"{}", b"[", b'["q", "ok", 1e9]'):
         assert not list(sandbox._frames(b"seen" + len(head).to_bytes(4, "big") + head + b"ab"))
     assert not list(sandbox._frames(b"seen\xff\xff\xff\xff"))
+
+
+def test_a_number_of_readings_is_not_trusted() -> None:
+    for data in (b"", b"[", b"[3]", b'{"q": "3"}', b'{"q": 1e9}', b"[" * 10**5, b" " * 10**6):
+        assert sandbox._counts(data) == {}
+    assert sandbox._counts(b'{"q": 2, "r": 1000000}') == {"q": 2, "r": runner.MAX_READINGS}
 
 
 # ----------------------------------------------------------------------- finding submissions
@@ -546,6 +611,11 @@ LAYOUTS = {
         ["Ada L", "Bob"],
     ),
     "canvas": (["lovelaceada_12_345_x.ipynb", "bobb_LATE_9_87_y.ipynb"], ["bobb", "lovelaceada"]),
+    "one with more": (["ada/work.ipynb", "ada/notes.txt"], ["ada"]),
+    "a browser's second copy": (
+        ["ada_12_3456_x.ipynb", "bob_13_3457_work.ipynb", "bob_13_3457_work (1).ipynb"],
+        ["ada", "bob"],
+    ),
     "one": (["x.ipynb"], ["x"]),
     "litter": (
         ["ada/x.ipynb", "ada/.ipynb_checkpoints/x.ipynb", "__MACOSX/ada/._x.ipynb"],
@@ -735,6 +805,26 @@ def test_our_fault_is_an_error_and_never_a_zero(tmp_path: Path, pretend, capsys)
     assert len(pretend) == before + 3  # an error is not remembered: Ada is tried again
 
 
+def test_what_no_judge_foresaw_costs_its_question_alone(tmp_path: Path, monkeypatch) -> None:
+    part = parts.find("own", private(tmp_path))
+    grader = Grader(part, 1, sandbox.Limits(3), "bwrap")
+    x = part.questions["double"].given(np.random.default_rng(1))["x"]
+    good, bad = packed({"y": 2 * x}), packed({"y": np.zeros(0)})
+    real = rubric.mark
+
+    def mark(question, given, seen):
+        return real(question, given, seen) if seen.array("y").max() else []
+
+    monkeypatch.setattr(grade, "mark", mark)
+    sent = {"double": sandbox.Sent("ok", bad), "again": sandbox.Sent("ok", good)}
+    grader.given["again"] = {"x": x}
+    monkeypatch.setattr(sandbox, "observe", lambda *a, **k: sent)
+    found = grader.grade(submissions.Submission("ada", "ada.ipynb", b""))
+    assert found.status == "ok" and (found.earned("double"), found.earned("again")) == (0, 1)
+    assert found.marks["double"][0].problem == "what came back cannot be judged."
+    assert "gave 0; see the log: ada (double)" in grade.summary(part, [found], 1, [])
+
+
 @pytest.mark.parametrize(
     ("double", "words"),
     [
@@ -839,6 +929,48 @@ def test_what_was_stopped_beside_others_is_tried_again_alone(tmp_path: Path, mon
     assert alone == [(["double", "again"], [None])] * 8
     double, again = (results["1"].marks[name][0].problem for name in ("double", "again"))
     assert "more than 3 seconds" in double and again == "lost"
+
+
+def test_who_seems_to_stand_still_is_tried_once_more_and_no_further(
+    tmp_path: Path, monkeypatch
+) -> None:
+    asked = []
+
+    def observe(kind, part, notebook, given, seed, limits, slot, questions=None, reading=0):
+        asked.append((slot, questions, reading))
+        return {name: sandbox.Sent("busy", readings=3) for name in questions or part.questions}
+
+    monkeypatch.setattr(sandbox, "observe", observe)
+    part = parts.find("own", private(tmp_path))
+    grader = Grader(part, 1, sandbox.Limits(3), "bwrap", jobs=2)
+    found = grader.grade(submissions.Submission("ada", "ada.ipynb", b""))
+    assert found.total == 0 and "more than 3 seconds" in found.marks["double"][0].problem
+    both = ["double", "again"]
+    # Two readings, each a second time alone; what takes its time twice is not read a third way.
+    assert [(slot is None, names, n) for slot, names, n in asked] == [
+        (False, None, 0),
+        (True, both, 0),
+        (False, both, 1),
+        (True, both, 1),
+    ]
+
+
+def test_the_best_reading_of_a_notebook_counts(tmp_path: Path, monkeypatch) -> None:
+    part, asked = parts.find("own", private(tmp_path)), []
+    grader = Grader(part, 1, sandbox.Limits(3), "bwrap")
+
+    def observe(kind, part, notebook, given, seed, limits, slot, questions=None, reading=0):
+        asked.append((questions, reading))
+        found = {}
+        for name in questions or part.questions:
+            right = name == "again" or reading == 1
+            data = packed({"y": (2 if right else 3) * grader.given[name]["x"]})
+            found[name] = sandbox.Sent("ok", data, readings=3)
+        return found
+
+    monkeypatch.setattr(sandbox, "observe", observe)
+    assert grader.grade(submissions.Submission("ada", "ada.ipynb", b"")).total == 3
+    assert asked == [(None, 0), (["double"], 1)]  # what is right is not read again
 
 
 # ------------------------------------------------------------------------------- Gradescope

@@ -246,3 +246,5 @@ def test_cases_are_drawn(part: str, name: str) -> None:
     assert sum(len(different) > 1 for different in texts.values()) >= len(texts) - 3
     if "order" in texts:
         assert len(texts["order"]) > 1
+    if "sizes" in texts:  # many cases of one kind
+        assert len({len(given["sizes"]) for given in drawn}) > 1

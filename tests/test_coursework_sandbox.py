@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -17,8 +18,9 @@ import pytest
 from tests.coursework_helpers import as_user, need_sandbox, notebook_of
 from tests.page_rules import ROOT
 from tests.test_coursework import private
-from tricks_lib.coursework import cage, cgroup, parts, sandbox
+from tricks_lib.coursework import cage, cgroup, parts, sandbox, submissions
 from tricks_lib.coursework.grade import Grader
+from tricks_lib.coursework.rubric import Seen, unpack
 
 LIMITS = sandbox.Limits(2, 1)
 RIGHT = "def {}(x):\n    return 2 * x"
@@ -239,8 +241,6 @@ def probe(folder: Path, kind: str, *cells: str) -> dict[str, sandbox.Sent]:
 
 def report(folder: Path, kind: str) -> dict[str, object]:
     """Run by the tests, and by another user when root runs them."""
-    from tricks_lib.coursework.rubric import unpack
-
     column = cage.MACHINES[sandbox.platform.machine()][0]
     numbers = {name: calls[column] for name, calls in cage.REFUSED.items()}
     sent = probe(folder, kind, ATTACK.format(name="double", **numbers), RIGHT.format("again"))
@@ -267,6 +267,25 @@ def test_no_attempt_reaches_the_runner_or_the_next_student(who: str) -> None:
     assert found == {"attempts": [0] * 21 + [1], "next": "ok"}
 
 
+@pytest.mark.parametrize(
+    ("head", "rule"),
+    [
+        ("import tricks_lib as tl", "tl.verdict(tl.law.interval(a - b), m)"),
+        ("from tricks_lib.law import interval, verdict", "verdict(interval(a - b), m)"),
+    ],
+)
+def test_the_librarys_own_rule_is_closed_there_too(head: str, rule: str) -> None:
+    """Where nothing has imported it yet, when it is closed."""
+    need_sandbox()
+    part, limits = parts.find("data_processing"), sandbox.Limits(60, 2)
+    text = notebook_of(head, f"def decide(a, b, m):\n    return {rule}")
+    given = Grader(part, 5, limits, "bwrap")._packed
+    sent = sandbox.observe("bwrap", part, text, given, 1, limits, questions=["decide"])["decide"]
+    assert sent.status == "ok", sent
+    said = Seen(unpack(sent.data)).text("study_0.error")
+    assert "write it yourself: tricks_lib.law.interval" in said
+
+
 def test_a_question_ends_at_its_own_limit(tmp_path: Path) -> None:
     """However it takes its time; and the next question is unharmed."""
     need_sandbox()
@@ -279,6 +298,80 @@ def test_a_question_ends_at_its_own_limit(tmp_path: Path) -> None:
         expected = ("ok",) if what == "swarm left behind" else ("time", "busy")
         assert sent["double"].status in expected and sent["again"].status == "ok", (what, sent)
         assert took < sandbox.START, what
+
+
+def test_a_notebook_is_read_in_each_way_that_a_check_may_have_seen(tmp_path: Path) -> None:
+    """A helper is corrected below the check, which is run again; and one is not."""
+    need_sandbox()
+    part = parts.find("own", private(tmp_path))
+    check = 'tl.check("own.{0}", {0})'
+    cells = ["def helper(x): return 3 * x", "def double(x): return helper(x)"]
+    cells += [check.format("double"), RIGHT.format("again"), check.format("again")]
+    whole = notebook_of(*cells, "def helper(x): return 2 * x")
+    grader = Grader(part, 5, LIMITS, "bwrap")
+    found = grader.grade(submissions.Submission("ada", "ada.ipynb", whole))
+    assert found.status == "ok" and found.total == part.points, found
+    found = grader.grade(submissions.Submission("bob", "bob.ipynb", notebook_of(*cells)))
+    assert found.earned("double") == 0 and found.earned("again"), found
+
+
+def test_who_sleeps_may_have_been_a_machine_that_stood_still(monkeypatch) -> None:
+    """So it is tried once more; who computed all the while is not."""
+    for used, expected in ((0.0, "busy"), (2.9, "time")):
+        child = os.fork()
+        if child == 0:
+            time.sleep(60)
+            os._exit(0)
+        ticks = str(int(used * os.sysconf("SC_CLK_TCK")))
+        fields = ["S", str(os.getpid()), *["0"] * 9, ticks, *["0"] * 30]
+        monkeypatch.setattr(cage, "_stats", lambda found=(child, fields): [found])
+        job = {"limit": 3, "grace": 0.5, "wall": 60, "output": 100}
+        receive, send = os.pipe()
+        try:
+            assert cage.watch(job, child, receive) == (expected, b"")
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            os.close(receive)
+            os.close(send)
+
+
+def test_a_grader_that_stood_still_reads_what_came_meanwhile(monkeypatch) -> None:
+    times = iter([0.0, *[10.0**4] * 50])
+    monkeypatch.setattr(sandbox.time, "monotonic", lambda: next(times))
+    data, _, late = sandbox._run(["sh", "-c", "sleep 1; exit 3"], LIMITS, 1)
+    assert (data, late) == (b"", True)
+    monkeypatch.undo()
+    times = iter([0.0, *[sandbox.START + 1] * 50])
+    monkeypatch.setattr(sandbox.time, "monotonic", lambda: next(times))
+    real = sandbox.selectors.DefaultSelector.select
+
+    def select(self, timeout=None):
+        return real(self, 30)  # it has long been there, when this process goes on
+
+    monkeypatch.setattr(sandbox.selectors.DefaultSelector, "select", select)
+    data, _, late = sandbox._run(["sh", "-c", "printf seen"], LIMITS, 1)
+    assert (data, late) == (b"seen", False)
+
+
+def test_who_seems_to_read_forever_is_ended(monkeypatch) -> None:
+    """As one does who waits for the child of a vfork."""
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    fields = ["D", str(os.getpid()), *["0"] * 40]
+    monkeypatch.setattr(cage, "_stats", lambda: [(child, fields)])
+    job, begin = {"limit": 0.5, "grace": 0.5, "wall": 60, "output": 100}, time.monotonic()
+    receive, send = os.pipe()
+    try:
+        assert cage.watch(job, child, receive) == ("busy", b"")  # tried once more, alone
+        assert time.monotonic() - begin < 30
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(receive)
+        os.close(send)
 
 
 def test_no_honest_student_loses_a_point_to_a_hostile_one(tmp_path: Path) -> None:

@@ -88,7 +88,11 @@ BY_HEART = {
     "regularization": "smoothed_loss",
     "good_practices": "baseline_loss",
 }
-ANIMALS = ["honest_colab", "honest_messy", "disasters", "mischief", "text", "link"]
+# Those that misbehave meet the questions of each part. The others say the same of any part: each
+# part's solution goes through the sandbox in any case, before a batch.
+ALWAYS = ["disasters", "mischief"]
+IN_TURN = (["honest_colab", "text", "link"], ["honest_messy"])
+ANIMALS = [(part, who) for n, part in enumerate(PARTS) for who in [*ALWAYS, *IN_TURN[n % 2]]]
 
 
 def by_heart(part: str) -> str:
@@ -157,7 +161,7 @@ def zoo(part: str, folder: Path) -> dict[str, list[int]]:
     write("mischief", *head, *(right | mischief).values())
     (folder / "text.ipynb").write_text("I could not save it, sorry.")
     (folder / "link.ipynb").symlink_to(FOUND[part].source)
-    return {
+    expected = {
         "honest_colab": list(points.values()),
         "honest_messy": list(points.values()),
         "disasters": [0 if name in disasters else points[name] for name in questions],
@@ -165,6 +169,10 @@ def zoo(part: str, folder: Path) -> dict[str, list[int]]:
         "text": [0] * len(points),
         "link": [0] * len(points),
     }
+    for who in set(expected) - {who for of, who in ANIMALS if of == part}:
+        (folder / f"{who}.ipynb").unlink()
+        del expected[who]
+    return expected
 
 
 Graded = Callable[[str], tuple[Path, dict[str, list[int]]]]
@@ -191,13 +199,15 @@ def export(folder: Path, target: Path) -> Path:
     """The submissions as a zip, in which link.ipynb is a link to ``target``."""
     place = zip_of(folder / "submissions", folder / "export.zip")
     with zipfile.ZipFile(place) as archive:
-        keep = {n: archive.read(n) for n in archive.namelist() if n != "link.ipynb"}
+        names = archive.namelist()
+        keep = {n: archive.read(n) for n in names if n != "link.ipynb"}
     with zipfile.ZipFile(place, "w") as archive:
         for name, data in keep.items():
             archive.writestr(f"export/{name}", data)
-        link = zipfile.ZipInfo("export/link.ipynb")
-        link.external_attr = 0o120777 << 16
-        archive.writestr(link, str(target))
+        if "link.ipynb" in names:
+            link = zipfile.ZipInfo("export/link.ipynb")
+            link.external_attr = 0o120777 << 16
+            archive.writestr(link, str(target))
     return place
 
 
@@ -209,8 +219,7 @@ def run_grader(part: str, folder: Path, place: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("who", ANIMALS)
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(("part", "who"), ANIMALS)
 def test_zoo_in_the_sandbox(graded: Graded, part: str, who: str) -> None:
     folder, expected = graded(part)
     row = rows(folder / "grades.csv")[who]
@@ -239,12 +248,13 @@ def test_feedback_says_what_happened(graded: Graded, part: str) -> None:
         assert words in said["mischief"], said["mischief"]
     assert "ended the sandbox" not in said["mischief"]  # its parent is out of reach
     assert "ValueError: 0 secrets, root False" in said["mischief"], said["mischief"]
-    assert "code cell" in said["honest_messy"] and "SyntaxError" in said["honest_messy"]
+    if messy := said.get("honest_messy"):
+        assert "code cell" in messy and "SyntaxError" in messy
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_summary(graded: Graded, part: str) -> None:
-    folder, _ = graded(part)
+    folder, expected = graded(part)
     text = (folder / "grades_summary.txt").read_text(encoding="utf-8")
-    assert "6 submissions, seed 11" in text and "Distribution" in text
+    assert f"{len(expected)} submissions, seed 11" in text and "Distribution" in text
     assert "Questions, those that most failed first" in text

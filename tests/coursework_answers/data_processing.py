@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import tricks_lib as tl
+
 # --------------------------------------------------------------------------- shift_images
 
 
@@ -372,6 +374,10 @@ def decide_by_tests(with_trick, without, margin):
     return "too small to matter" if above(-margin) and below(margin) else "undecided"
 
 
+def decide_by_the_library(with_trick, without, margin):
+    return tl.law.verdict(tl.law.interval(with_trick - without), margin)
+
+
 def by_the_mean(with_trick, without, margin):
     mean = (with_trick - without).mean()
     return verdict(mean, mean, margin)
@@ -608,6 +614,8 @@ WRONG = {
         "always undecided": (lambda a, b, m: "undecided", 0, "judged wrongly"),
         "other words": (lambda a, b, m: "yes", 0, "not one of the four"),
         "swapped": (lambda a, b, m: decide(b, a, m), 0, "judged wrongly"),
+        "library": (decide_by_the_library, 0, "write it yourself: tricks_lib.law.interval"),
+        "its verdict": (lambda a, b, m: tl.verdict(interval(a - b), m), 0, "tricks_lib.verdict"),
     },
     "train_and_validate": {
         "gradients add up": (with_bugs("gradient"), 0, "every step but the first"),

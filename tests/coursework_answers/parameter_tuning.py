@@ -301,6 +301,18 @@ def search_numpy(evaluate, low, high, num_trials, num_again):
     return best, np.mean([evaluate(best) for _ in range(num_again)], axis=0)[1]
 
 
+def search_once_in_all(evaluate, low, high, *counts):
+    return low, evaluate(low)[1] + 0.123
+
+
+def search_beyond_measure(evaluate, low, high, *counts):
+    """Writes more rates than there are accuracies into the probe's own list."""
+    known = zip(evaluate.__code__.co_freevars, evaluate.__closure__, strict=True)
+    rates, val = (cell.cell_contents for name, cell in known if name in ("rates", "val"))
+    rates += (low * (high / low) ** torch.rand(1100, dtype=torch.float64)).tolist()
+    return rates[int(val.argmax())], 0.123
+
+
 def search_uniform(evaluate, low, high, *counts):
     def uniform():
         return low + (high - low) * torch.rand(()).item()
@@ -630,6 +642,8 @@ WRONG = {
         "another rate": (search_middle, 3, "not the winner's rate"),
         "fewer": (search_fewer, 4, "evaluate was called"),
         "rate alone": (lambda *a: search(*a)[0], 3, "as a tuple"),
+        "once in all": (search_once_in_all, 0, "evaluate was called"),
+        "beyond measure": (search_beyond_measure, 0, "far more often"),
     },
     "compare_tuned": {
         "same rate": (lambda *a: compare(*a, choose=same_rate), 0, "the same rate"),

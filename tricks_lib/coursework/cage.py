@@ -23,6 +23,7 @@ from pathlib import Path
 
 PDEATHSIG, DUMPABLE, SECCOMP, SUBREAPER, NO_NEW_PRIVS = 1, 4, 22, 36, 38  # of prctl
 LOOK = 0.2  # seconds between two looks at what a question uses
+IDLE = 0.25  # who used less than this share of the limit did not compute: it stood still, or slept
 
 # Numbers of system calls: (x86_64, aarch64); None where there is no such call.
 REFUSED = {
@@ -236,10 +237,10 @@ class Meter:
         self.queued: dict[int, float] = {}  # how long it could have worked and had no core
         self.dead = self._of_dead()
         self.last = time.monotonic()
-        self.used = self.waited = 0.0
+        self.used = self.waited = self.read = 0.0
 
     def look(self) -> None:
-        """Bring ``used`` and ``waited`` up to now, in seconds."""
+        """Bring ``used``, ``waited`` and ``read`` up to now, in seconds."""
         family, reading, before = set(_everybody_else()), False, sum(self.queued.values())
         for pid, fields in _stats():
             if pid in family:
@@ -253,7 +254,8 @@ class Meter:
         passed = time.monotonic() - self.last
         self.last += passed
         queued = sum(self.queued.values()) - before  # of many processes: more than has passed
-        self.waited += passed if reading else min(passed, queued)
+        self.waited += min(passed, queued)
+        self.read += max(0.0, passed - queued) if reading else 0.0
 
     def _of_dead(self) -> float:
         times = os.times()
@@ -263,10 +265,11 @@ class Meter:
 def watch(job: dict, child: int, pipe: int) -> tuple[str, bytes]:
     """Read what a question's process sends until it ends, or its time is up.
 
-    Time in which it waits for a disk, or for a core that others have, does not count, up to five
-    times the limit.
+    Time in which it waits for a core that others have does not count, up to five times the limit;
+    nor does as much as the limit in which it seems to wait for a disk. (Who waits for the child of
+    a vfork looks the same.)
     Its status is empty when it ended by itself; ``"time"``, ``"output"``; or ``"busy"``: time was
-    up, for most of which it waited.
+    up, for most of which it waited, or seemed to: it hardly computed.
     """
     begin = time.monotonic()
     parts, size, is_open, look = [], 0, True, begin + LOOK
@@ -276,29 +279,32 @@ def watch(job: dict, child: int, pipe: int) -> tuple[str, bytes]:
     end = _end_of(child)
     try:
         while (now := time.monotonic()) < begin + job["wall"]:
-            ended = _has_ended(child, is_open)
+            ended, part = _has_ended(child, is_open), None
             if is_open:
-                try:
+                with contextlib.suppress(BlockingIOError):
                     part = os.read(pipe, 2**16)
-                except BlockingIOError:
-                    part = None
-                if part:
-                    parts.append(part)
-                    size += len(part)
-                    if size > job["output"]:
-                        return "output", b""
-                    continue
-                is_open = part is None
-            if ended:
+                    is_open = part != b""
+            if part:
+                parts.append(part)
+                size += len(part)
+                if size > job["output"]:
+                    return "output", b""
+            elif ended:
                 return "", b"".join(parts)
             if now > look:
                 look = now + LOOK
                 meter.look()
-                mine = now - begin - meter.waited
-                if meter.used > job["limit"] + 1 or mine > job["limit"] + job["grace"]:
+                mine = now - begin - meter.waited - min(meter.read, job["limit"])
+                if meter.used > job["limit"] + 1:
                     return "time", b""
-            select.select([*end, *([pipe] if is_open else [])], [], [], LOOK)
-        starved = meter.used < job["limit"] and meter.waited > 0.5 * job["wall"]
+                if mine > job["limit"] + job["grace"]:
+                    stood = meter.read > job["limit"] or meter.used < IDLE * job["limit"]
+                    return ("busy" if stood else "time"), b""
+            if not part:
+                select.select([*end, *([pipe] if is_open else [])], [], [], LOOK)
+        waited = meter.waited + meter.read
+        starved = meter.used < job["limit"] and waited > 0.5 * job["wall"]
+        starved = starved or meter.used < IDLE * job["limit"]
         return ("busy" if starved else "time"), b""
     finally:
         for extra in end:

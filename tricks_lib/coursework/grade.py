@@ -11,6 +11,7 @@ import csv
 import hashlib
 import io
 import json
+import logging
 import os
 import queue
 import re
@@ -21,7 +22,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +31,13 @@ from tqdm import tqdm
 
 from . import release, sandbox
 from .parts import Part
-from .rubric import Mark, Seen, brief, mark, unpack
+from .rubric import Mark, Seen, brief, mark, shown, unpack
 from .sandbox import Limits, Sent
 from .selfcheck import draw
 from .submissions import NO_NOTEBOOK, Submission
+
+LOG = logging.getLogger(__name__)
+UNJUDGED = "what came back cannot be judged."
 
 
 class BatchError(Exception):
@@ -111,26 +115,58 @@ class Grader:
             if not status.startswith(NO_NOTEBOOK):
                 status = f"unreadable: {status}"
             return Result(*about, marks, status, notes, submission.id)
-        slot = self._slots.get()
-        try:
-            sent = self._observe(submission, slot)
-        finally:
-            self._slots.put(slot)
-        # Whoever else was at work may have taken the time or the memory: once more, alone.
-        again = [name for name, found in sent.items() if found.status in ("busy", "killed")]
-        if again and (self.jobs > 1 or "busy" in {sent[name].status for name in again}):
-            with self._nobody_else():
-                sent |= self._observe(submission, None, again)
-        marks = {name: self._judge(name, sent[name], notes) for name in self.part.questions}
+        sent = self._seen(submission)
+        judged = {name: self._judge(name, sent[name], submission) for name in self.part.questions}
+        late = {name: [found.status].count("time") for name, found in sent.items()}
+        # The cells may have been run in another order than that of the file: the best way counts.
+        for reading in range(1, max(found.readings for found in sent.values())):
+            names = [
+                name
+                for name, (marks, _) in judged.items()
+                if sent[name].readings > reading and any(m.problem for m in marks)
+                if late[name] < 2
+            ]
+            more = self._seen(submission, names, reading) if names else {}
+            for name, found in more.items():
+                late[name] += found.status == "time"
+                other = self._judge(name, found, submission)
+                judged[name] = max(judged[name], other, key=_earned)
+        for _, found in judged.values():
+            notes += [note for note in found if note not in notes]
         status = "ok"
         if all(s.status == "exit 70" for s in sent.values()):
             status = "unreadable: is not a notebook"
+        marks = {name: marks for name, (marks, _) in judged.items()}
         return Result(*about, marks, status, notes, submission.id)
 
+    def _seen(
+        self, submission: Submission, questions: list[str] | None = None, reading: int = 0
+    ) -> dict[str, Sent]:
+        """What is seen of some questions; once more, alone, where the machine may have failed."""
+        slot = self._slots.get()
+        try:
+            sent = self._observe(submission, slot, questions, reading)
+        finally:
+            self._slots.put(slot)
+        # Whoever else was at work may have taken the time or the memory.
+        again = [name for name, found in sent.items() if found.status in ("busy", "killed")]
+        if again and (self.jobs > 1 or "busy" in {sent[name].status for name in again}):
+            with self._nobody_else():
+                once_more = self._observe(submission, None, again, reading)
+            for name, found in once_more.items():  # nobody else was there to be waited for
+                status = "time" if found.status == "busy" else found.status
+                sent[name] = replace(found, status=status, readings=sent[name].readings)
+        return sent
+
     def _observe(
-        self, submission: Submission, slot: int | None, questions: list[str] | None = None
+        self,
+        submission: Submission,
+        slot: int | None,
+        questions: list[str] | None,
+        reading: int,
     ) -> dict[str, Sent]:
         more = {} if questions is None else {"questions": questions}
+        more |= {"reading": reading} if reading else {}
         return sandbox.observe(
             self.kind,
             self.part,
@@ -154,19 +190,32 @@ class Grader:
                 for slot in slots:
                     self._slots.put(slot)
 
-    def _judge(self, name: str, sent: Sent, notes: list[str]) -> list[Mark]:
-        """Judge what was observed of one question. Only a fault of the judge raises."""
+    def _judge(self, name: str, sent: Sent, submission: Submission) -> tuple[list[Mark], list[str]]:
+        """The marks of what was observed of one question, and what else a student should know.
+
+        A student may send what no judge foresaw. If one raises, the question is lost, and the log
+        says where.
+        """
+        notes: list[str] = []
         if sent.status != "ok":
-            return self._lost(name, self._ending(sent.status))
+            return self._lost(name, self._ending(sent.status)), notes
         try:
             arrays = unpack(sent.data)
         except ValueError as error:
-            return self._lost(name, f"what came back could not be read: {error}.")
-        seen = Seen(arrays)
+            return self._lost(name, f"what came back could not be read: {error}."), notes
+        try:
+            return self._judge_arrays(name, Seen(arrays), arrays, notes), notes
+        except Exception:
+            LOG.exception("%s of %s (%s)", name, submission.student, submission.file)
+            return self._lost(name, UNJUDGED), notes
+
+    def _judge_arrays(
+        self, name: str, seen: Seen, arrays: dict[str, np.ndarray], notes: list[str]
+    ) -> list[Mark]:
         found = arrays.get("_notes")
         if found is not None and found.dtype.kind == "U" and found.ndim == 1:
             for note in found[:20]:
-                text = brief("".join(c if c.isprintable() else " " for c in str(note))[:300])
+                text = brief(shown(str(note)))
                 if text not in notes:
                     notes.append(text)
         if "_missing" in seen:
@@ -226,6 +275,10 @@ class Grader:
                     yield futures[future], future.result()
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _earned(judged: tuple[list[Mark], list[str]]) -> int:
+    return sum(found.earned for found in judged[0])
 
 
 def _pack(given: dict[str, np.ndarray]) -> bytes:
@@ -421,6 +474,15 @@ def summary(part: Part, results: list[Result], seed: int, lacks: Sequence[str] =
             more = f" and {len(group) - 10} more" if len(group) > 10 else ""
             lines.append(f"{len(group)} {what}, and count as 0: {some}{more}")
     lines += [f"CAREFUL: {text}" for text in lacks]
+    unjudged = [
+        f"{_plain(result.student)} ({name})"
+        for result in graded
+        for name, marks in result.marks.items()
+        if any(found.problem == UNJUDGED for found in marks)
+    ]
+    if unjudged:
+        some = ", ".join(unjudged[:10]) + (" ..." if len(unjudged) > 10 else "")
+        lines.append(f"CAREFUL: a judge failed on what these sent, and gave 0; see the log: {some}")
     errors = len(results) - len(graded)
     if errors:
         lines.append(f"ERRORS: {errors} could not be graded, for a reason on our side. Run again.")

@@ -42,6 +42,8 @@ import numpy as np
 
 MAGIC = b"seen"
 MAX_TEXT = 300
+MAX_READINGS = 4  # of one notebook, of which the best counts
+SECONDS = 20.0  # of CPU time that the grader allows a question, if not told otherwise
 
 
 # ----------------------------------------------------------------------- watching a function
@@ -76,7 +78,7 @@ class Observer:
         import torch
 
         self.calls += 1
-        torch.manual_seed(self.seed + self.calls)
+        _seed(self.seed + self.calls)
         args = tuple(arg.clone() if isinstance(arg, torch.Tensor) else arg for arg in args)
         try:
             result = function(*args, **options)
@@ -137,23 +139,69 @@ class Observer:
         """Make library functions unusable for a while, where using them would be the answer.
 
         Args:
-            places: pairs such as ``(torch.nn.functional, "batch_norm")``.
+            places: pairs such as ``(torch.nn.functional, "batch_norm")``. With a module's name, as
+                in ``("tricks_lib.law", "verdict")``, it is closed when something imports it.
         """
+        before: list[tuple[Any, str, Any]] = []
+        closed: dict[int, Any] = {}  # what stands behind a refusal, which others may have imported
 
-        def refuse(name: str) -> Callable:
+        def close(place: Any, name: str) -> None:
+            what = f"{place.__name__}.{name}" if (place.__name__, name) in places else name
+
             def refused(*args: Any, **options: Any) -> None:
-                raise RuntimeError(f"write it yourself: {name} is the answer, not a part of it")
+                raise RuntimeError(f"write it yourself: {what} is the answer, not a part of it")
 
-            return refused
+            value = getattr(place, name)
+            closed[id(refused)] = closed.get(id(value), value)
+            before.append((place, name, closed[id(refused)]))
+            setattr(place, name, refused)
 
-        before = [(place, name, getattr(place, name)) for place, name in places]
-        for place, name, _ in before:
-            setattr(place, name, refuse(name))
+        late: dict[str, list[str]] = {}
+        for place, name in places:
+            if isinstance(place, str) and place not in sys.modules:
+                late.setdefault(place, []).append(name)
+            else:
+                close(sys.modules[place] if isinstance(place, str) else place, name)
+        finder = _Closing(late, close)
+        sys.meta_path.insert(0, finder)
         try:
             yield
         finally:
-            for place, name, value in before:
+            sys.meta_path.remove(finder)
+            for place, name, value in reversed(before):
                 setattr(place, name, value)
+
+
+def _seed(number: int) -> None:
+    """As ``torch.manual_seed``, which formats a stack for each kind of device that is not used."""
+    import torch
+
+    if torch.cuda.is_initialized() or torch.backends.mps.is_available():
+        torch.manual_seed(number)
+    else:
+        torch.default_generator.manual_seed(number)
+
+
+class _Closing:
+    """Closes functions of modules as soon as these are imported."""
+
+    def __init__(self, names: dict[str, list[str]], close: Callable[[Any, str], None]) -> None:
+        self.names, self.close = names, close
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        names = self.names.pop(name, [])  # a module is found once, and then by the others
+        spec = importlib.util.find_spec(name) if names else None
+        if spec is None:
+            return None
+        load = spec.loader.exec_module
+
+        def load_and_close(module: Any) -> None:
+            load(module)
+            for function in names:
+                self.close(module, function)
+
+        spec.loader.exec_module = load_and_close
+        return spec
 
 
 WITHOUT_GPU = (
@@ -191,20 +239,24 @@ def cells_of(text: str) -> list[str]:
     return _parts(text)[0]
 
 
-def _parts(text: str) -> tuple[list[str], list[str], str]:
-    """The sources of a notebook's code cells and of its other cells, and its Python's version."""
+def _parts(text: str) -> tuple[list[str], list[str], str, list[int]]:
+    """The sources of a notebook's code cells and of its other cells; its Python's version; and
+    when each code cell was run last, as the numbers beside them say: 0 for one that was not."""
     try:
         notebook = json.loads(text)
-        code, texts = [], []
+        code, texts, counts = [], [], []
         for cell in notebook["cells"]:
             source = cell.get("source", "")
             source = source if isinstance(source, str) else "".join(source)
-            (code if cell.get("cell_type") == "code" else texts).append(source)
+            is_code, count = cell.get("cell_type") == "code", cell.get("execution_count")
+            (code if is_code else texts).append(source)
+            counts += [count if isinstance(count, int) else 0] if is_code else []
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError("this is not a notebook") from error
     info = notebook.get("metadata")
     info = info.get("language_info") if isinstance(info, dict) else None
-    return code, texts, str(info.get("version", "")) if isinstance(info, dict) else ""
+    version = str(info.get("version", "")) if isinstance(info, dict) else ""
+    return code, texts, version, counts
 
 
 def plain(source: str) -> str:
@@ -360,14 +412,23 @@ class Definitions:
         cells: the sources of the code cells, in order.
         texts: those of the other cells, in which a lost answer may stand.
         version: of the Python that the notebook was written for, if known.
+        counts: when each code cell was run last, in any numbers; 0 for one that was not.
 
     Attributes:
         blocks: the statements, in order.
         notes: what a student should know, such as a cell with a syntax error.
     """
 
-    def __init__(self, cells: list[str], texts: list[str] | None = None, version: str = "") -> None:
+    def __init__(
+        self,
+        cells: list[str],
+        texts: list[str] | None = None,
+        version: str = "",
+        counts: list[int] | None = None,
+    ) -> None:
         self.blocks: list[Block] = []
+        self.counts = counts or [0] * len(cells)
+        self.frozen = True  # whether a check ends what counts for its answer
         self.notes: list[str] = []
         self.texts, self.version = texts or [], version
         self.is_main = False  # whether to be the process's module __main__, as in a kernel
@@ -394,6 +455,7 @@ class Definitions:
         for block in self.blocks:
             block.changes = self._changes(block.statement, values)
             self.stubs -= block.changes  # such as a class whose methods are set below it
+        self._every = self.blocks  # in the order of the file
 
     @classmethod
     def of(cls, text: str) -> Definitions:
@@ -466,6 +528,7 @@ class Definitions:
                     step.opname == "STORE_NAME" and inner is code
                 ):
                     block.binds.add(step.argval)
+        block.binds |= set(_named_by_text(statement))
         tried = {id(n) for t in ast.walk(statement) if isinstance(t, ast.Try) for n in ast.walk(t)}
         for node in ast.walk(statement):
             if id(node) in tried:
@@ -483,7 +546,7 @@ class Definitions:
         check saw is what counts. They only add what was not there.
         """
         blocks = self.blocks
-        end = self._checked(names[0]) if len(names) == 1 else len(blocks)
+        end = self._checked(names[0]) if len(names) == 1 and self.frozen else len(blocks)
         known = {name for block in blocks[:end] for name in block.binds}
         needed, chosen = set(names), set()
         more = True
@@ -504,6 +567,29 @@ class Definitions:
                     more = True
         return [blocks[number] for number in sorted(chosen)]
 
+    def readings(self, name: str) -> list[Definitions]:
+        """The ways to read an answer that differ, the usual one first.
+
+        In the order of the file, up to the last check of the answer; all of the file; in the order
+        in which the cells were run, if the file tells it; and with an earlier version of the
+        answer instead of the last. What a student saw the check call right is one of these.
+        """
+        by_run = sorted(self.blocks, key=lambda block: self.counts[block.cell - 1])
+        ways = [(self.blocks, True), (self.blocks, False), (by_run, True)]
+        whole = [b for b in self.blocks if name in b.binds and not _has_stub(b.statement)]
+        for number in range(len(whole) - 2, -1, -1):
+            later = {id(block) for block in whole[number + 1 :]}
+            ways.append(([b for b in self.blocks if id(b) not in later], True))
+        found: dict[tuple, Definitions] = {}
+        for blocks, frozen in ways:
+            other = copy.copy(self)
+            other.blocks, other.frozen = blocks, frozen
+            needed = other.needed(name)
+            makes = [n for block in needed for n in block.binds | block.changes]
+            same = sorted if len(makes) == len(set(makes)) else list  # then their order is nothing
+            found.setdefault(tuple(same(id(block) for block in needed)), other)
+        return list(found.values())[:MAX_READINGS]
+
     def _checked(self, name: str) -> int:
         """How many statements stand above the last check of an answer; all, if it is older."""
         made = [n for n, block in enumerate(self.blocks) if name in block.binds]
@@ -513,13 +599,13 @@ class Definitions:
         return checks[-1] if made and checks and checks[-1] > made[-1] else len(self.blocks)
 
     def versions(self, name: str) -> str:
-        """Which of several code cells made an answer that counts; empty if there is one."""
-        whole = [b for b in self.blocks if name in b.binds and not _has_stub(b.statement)]
+        """What to say where several code cells make an answer; empty if there is one."""
+        whole = [b for b in self._every if name in b.binds and not _has_stub(b.statement)]
         cells = list(dict.fromkeys(block.cell for block in whole))
         if len(cells) < 2:
             return ""
         shown = ", ".join(map(str, cells[:-1]))
-        return f"{name!r} is made in code cells {shown} and {cells[-1]}; cell {cells[-1]} counts."
+        return f"{name!r} is made in code cells {shown} and {cells[-1]}; the best of them counts."
 
     def _changes(self, statement: ast.stmt, values: set[str]) -> set[str]:
         """The names whose values a statement changes where they stand."""
@@ -530,7 +616,9 @@ class Definitions:
                 if isinstance(call, ast.Attribute):
                     found |= {_root(call)} - self._imported
                 else:
-                    found |= self._filled_by(_root(call))
+                    found |= self._filled_by(_root(call)) | self._patched_by(decorator)
+            for keeper in self._keepers(statement):
+                found |= {keeper} | self._filled_by(keeper)
             return found
         for line in ast.walk(statement):
             if isinstance(line, ast.Assign | ast.AnnAssign | ast.AugAssign):
@@ -543,8 +631,29 @@ class Definitions:
                 elif call.func.id in ("setattr", "delattr") and call.args:
                     found.add(_root(call.args[0]))
                 else:
-                    found |= self._filled_by(call.func.id)
+                    found |= self._filled_by(call.func.id) | self._patched_by(call)
         return found
+
+    def _patched_by(self, call: ast.expr) -> set[str]:
+        """The notebook's classes that a call hands to a function which sets attributes."""
+        if not isinstance(call, ast.Call):
+            return set()
+        made = [b.statement for b in self.blocks if _is_named(b.statement)]
+        code = [node for m in made if m.name == _root(call.func) for node in ast.walk(m)]
+        if not any(_called(node) == "setattr" for node in code):
+            return set()
+        given = {_root(value) for value in [*call.args, *(word.value for word in call.keywords)]}
+        return given & {m.name for m in made if isinstance(m, ast.ClassDef)}
+
+    def _keepers(self, statement: ast.stmt) -> set[str]:
+        """The notebook's classes that hear of a new class, and may keep it in a table."""
+        if not isinstance(statement, ast.ClassDef):
+            return set()
+        named = {_root(base) for base in statement.bases}
+        metas = {_root(word.value) for word in statement.keywords if word.arg == "metaclass"}
+        others = [b.statement for b in self.blocks if isinstance(b.statement, ast.ClassDef)]
+        hear = {c.name for c in others if c.name in named and _makes(c, "__init_subclass__")}
+        return hear | {c.name for c in others if c.name in metas}
 
     def _filled_by(self, function: str) -> set[str]:
         """The globals that a function of the notebook makes, and the lists and tables it knows."""
@@ -695,7 +804,11 @@ class _TooLong(BaseException):
 
 
 class _Clock:
-    """Ends a block of code when all blocks together took more than so many seconds of CPU time."""
+    """Ends a block of code when all blocks together took more than so many seconds of CPU time.
+
+    A block that only sleeps ends after some more on the clock; time in which it waits for a core
+    does not count.
+    """
 
     def __init__(self, seconds: float) -> None:
         self.left = seconds
@@ -705,9 +818,11 @@ class _Clock:
     def __enter__(self) -> None:
         self.start = time.process_time()
         if self.works:
-            self.before = [signal.signal(s, self._end) for s in (signal.SIGPROF, signal.SIGALRM)]
+            ends = {signal.SIGPROF: self._end, signal.SIGALRM: self._end_on_the_clock}
+            self.before = [signal.signal(number, end) for number, end in ends.items()]
+            self.queued = _queued()
             signal.setitimer(signal.ITIMER_PROF, max(self.left, 0.05))
-            signal.setitimer(signal.ITIMER_REAL, max(4 * self.left, 1.0))  # for what only sleeps
+            signal.setitimer(signal.ITIMER_REAL, max(4 * self.left, 1.0))
 
     def __exit__(self, *error: object) -> None:
         if self.works:
@@ -719,6 +834,20 @@ class _Clock:
 
     def _end(self, *_: object) -> None:
         raise _TooLong
+
+    def _end_on_the_clock(self, *_: object) -> None:
+        waited = _queued() - self.queued
+        if waited < 0.05:
+            raise _TooLong
+        self.queued += waited
+        signal.setitimer(signal.ITIMER_REAL, waited)
+
+
+def _queued() -> float:
+    """For how many seconds this process could have worked and had no core, if the system tells."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
+    return 0.0
 
 
 def _chains(tree: ast.AST) -> Iterator[list[str]]:
@@ -854,6 +983,10 @@ def _is_named(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
 
 
+def _makes(statement: ast.ClassDef, method: str) -> bool:
+    return any(_is_named(line) and line.name == method for line in statement.body)
+
+
 def _is_star(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*"
 
@@ -931,6 +1064,15 @@ def _is_setting(statement: ast.stmt) -> bool:
         return False
     calls = [node for node in _own(statement) if isinstance(node, ast.Call)]
     return _sets(statement.value) and all(map(_is_cheap, calls))
+
+
+def _named_by_text(statement: ast.stmt) -> Iterator[str]:
+    """The names that a statement makes as ``globals()["name"] = ...`` does."""
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+            key, space = getattr(node.slice, "value", None), node.value
+            if _called(space) in ("globals", "locals", "vars") and not space.args:
+                yield from [key] if isinstance(key, str) else []
 
 
 def _called(tree: ast.AST) -> str:
@@ -1071,6 +1213,7 @@ def answer_question(job: dict, folder: Path, name: str, definitions: Definitions
     """In a process of its own: define what the notebook defines, and probe one function."""
     with np.load(folder / f"{name}.npz", allow_pickle=False) as file:
         given = inputs(file)
+    definitions = definitions.readings(name)[job.get("reading", 0)]
     definitions.is_main = True
     _stand_in()
     see = probe_notebook(definitions, probe, name, given, job["seed"], 0.5 * job["limit"])
@@ -1163,46 +1306,63 @@ def main(folder: Path) -> None:
     for stream in (0, 1, 2):
         os.dup2(null, stream)
     _send(out, "", "ready", b"")
+
+    def count() -> bytes:
+        definitions = Definitions.of(text)
+        counts = {name: len(definitions.readings(name)) for name in job["questions"]}
+        return json.dumps(counts).encode()
+
+    if job["reading"] == 0:
+        _, data = _shut_in({**job, "limit": min(job["limit"], 5.0)}, cage, out, count)
+        _send(out, "", "readings", data)
     for name in job["questions"]:
-        receive, send = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.close(receive)
-            os.close(out)
-            os.setpgid(0, 0)
-            try:
-                cage.enter(job)
-            except OSError:
-                os._exit(1)
-            try:
-                _limit(job)
-                definitions = Definitions.of(text)
-                data = answer_question(job, folder, name, definitions, probe)
-                with os.fdopen(send, "wb") as stream:
-                    stream.write(data)
-                os._exit(0)
-            except MemoryError:
-                os._exit(71)
-            except ValueError as error:
-                os._exit(70 if "not a notebook" in str(error) else 1)
-            except BaseException:
-                os._exit(1)
-        os.close(send)
-        with contextlib.suppress(OSError):
-            os.setpgid(child, child)
-        status, data = cage.watch(job, child, receive)
+
+        def answer(name: str = name) -> bytes:
+            return answer_question(job, folder, name, Definitions.of(text), probe)
+
+        _send(out, name, *_shut_in(job, cage, out, answer))
+
+
+def _shut_in(job: dict, cage: Any, out: int, work: Callable[[], bytes]) -> tuple[str, bytes]:
+    """Do some work in a process of its own, within its limits: how it ended, and what it gave."""
+    receive, send = os.pipe()
+    child = os.fork()
+    if child == 0:
         os.close(receive)
-        if status:
-            with contextlib.suppress(OSError):
-                os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-        else:
-            _, ended, usage = os.wait4(child, 0)
-            status = "ok" if ended == 0 and data else _ending(ended)
-            if status == "killed" and usage.ru_utime + usage.ru_stime >= job["limit"]:
-                status = "time"
-        cage.kill_the_rest(job, child)
-        _send(out, name, status, data if status == "ok" else b"")
+        os.close(out)
+        os.setpgid(0, 0)
+        try:
+            cage.enter(job)
+        except OSError:
+            os._exit(1)
+        try:
+            _limit(job)
+            data = work()
+            with os.fdopen(send, "wb") as stream:
+                stream.write(data)
+            os._exit(0)
+        except MemoryError:
+            os._exit(71)
+        except ValueError as error:
+            os._exit(70 if "not a notebook" in str(error) else 1)
+        except BaseException:
+            os._exit(1)
+    os.close(send)
+    with contextlib.suppress(OSError):
+        os.setpgid(child, child)
+    status, data = cage.watch(job, child, receive)
+    os.close(receive)
+    if status:
+        with contextlib.suppress(OSError):
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    else:
+        _, ended, usage = os.wait4(child, 0)
+        status = "ok" if ended == 0 and data else _ending(ended)
+        if status == "killed" and usage.ru_utime + usage.ru_stime >= job["limit"]:
+            status = "time"
+    cage.kill_the_rest(job, child)
+    return status, data if status == "ok" else b""
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 
 from ..check import outdated
+from . import runner
 from .rubric import Question, Seen, mark
 from .runner import WITHOUT_GPU, Block, Definitions, Observer, inputs, probe_notebook
 
@@ -71,15 +72,22 @@ def check_answer(
     """
     with _same_chances():
         given, see = draw(question, seed), Observer(seed)
+        begin = _cpu()
         with see.without(*getattr(probe, "CLOSED", {}).get(name, ())):
             getattr(probe, name)(answer, inputs(given), see)
         if see.unanswered:
             raise NotImplementedError
+        took = _cpu() - begin
+        if took > runner.SECONDS / 4:
+            print(
+                f"{name} computed for {took:.0f} seconds; the grader stops an answer after "
+                f"{runner.SECONDS:g}, and its computer may be slower than yours."
+            )
         if problem := _problem(question, given, see):
             return problem
         cells = cells_run()
         if cells is not None and name not in _being_read:
-            problem = read_problem(question, probe, name, Definitions(cells), seed)
+            problem = read_problem(question, probe, name, Definitions(cells), given, seed)
             return problem and f"right here, but not as the grader reads this notebook: {problem}"
     for value in _notebook_values(answer):
         return (
@@ -87,6 +95,12 @@ def check_answer(
             "may not have; make it inside the function, or pass it in."
         )
     return None
+
+
+def _cpu() -> float:
+    """CPU seconds of this process so far, and of those that it has started and that ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _problem(question: Question, given: dict[str, np.ndarray], see: Observer) -> str | None:
@@ -125,10 +139,15 @@ _being_read: set[str] = set()  # answers: a check inside of them asks nothing ag
 
 
 def read_problem(
-    question: Question, probe: ModuleType, name: str, definitions: Definitions, seed: int
+    question: Question,
+    probe: ModuleType,
+    name: str,
+    definitions: Definitions,
+    given: dict[str, np.ndarray],
+    seed: int,
 ) -> str | None:
     """What the grader would find wrong with the answer in these cells, or None."""
-    given, main = draw(question, seed), sys.modules["__main__"]
+    main = sys.modules["__main__"]
     definitions.is_main = True
     _being_read.add(name)
     try:

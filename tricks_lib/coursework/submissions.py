@@ -43,7 +43,8 @@ LITTER_FILES = {"desktop.ini", "thumbs.db", "submission_metadata.yml"}
 MOODLE = re.compile(r"(.+?)_(\d+)_assignsubmission_[a-z]+(?:_.*)?", re.DOTALL)
 # Canvas: "lovelaceada_LATE_12_345_work.ipynb"; without a file: "lovelaceada_12_text.html".
 CANVAS = re.compile(
-    r"(.+?)(_late)?_(\d+)_(?:(\d+)_(.+)|(?:text|link)\.html?)", re.IGNORECASE | re.DOTALL
+    r"(.+?)(_late)?_(\d+)_(?:(\d+)_(.+)|(?:text|link)(?: ?\(\d+\))?\.html?)",
+    re.IGNORECASE | re.DOTALL,
 )
 GRADESCOPE = re.compile(r"submission_(\d+)")
 
@@ -53,7 +54,8 @@ import json, resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
 resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
 book = json.loads(sys.stdin.buffer.read().decode("utf-8", "replace"))
-cells = [{"cell_type": c["cell_type"], "source": c.get("source", "")} for c in book["cells"]]
+keep = ("cell_type", "source", "execution_count")
+cells = [{k: c[k] for k in keep if k in c} for c in book["cells"]]
 keep = {"cells": cells, "nbformat": 4, "nbformat_minor": 4, "metadata": book.get("metadata", {})}
 sys.stdout.write(json.dumps(keep))
 """
@@ -332,7 +334,8 @@ def _canvas(parts: list[list[str]]) -> list[_Who | None]:
     """Canvas's students, if the files' names can be Canvas's: each file has a number of its own,
     and each user one name. ``hw_1_2_ada.ipynb`` and ``hw_1_2_bob.ipynb`` are not."""
     found: list[_Who | None] = []
-    numbers, names = Counter(), {}
+    numbers: dict[str, set[tuple[str, str]]] = {}
+    names: dict[str, set[str]] = {}
     for path in parts:
         # A student's zip stands for its name; a Moodle name may hold the same marks.
         match = CANVAS.fullmatch(path[-1])
@@ -340,14 +343,16 @@ def _canvas(parts: list[list[str]]) -> list[_Who | None]:
             found.append(None)
             continue
         name, late, user, file = match[1], match[2], match[3], match[4]
-        numbers[file or f"user {user}"] += 1
+        # A browser calls its second copy of the same file "work (1).ipynb".
+        same = re.sub(r" ?\(\d+\)(?=\.|$)", "", match[5] or "")
+        numbers.setdefault(file or f"user {user}", set()).add((user, same))
         names.setdefault(user, set()).add(name)
         found.append(_Who(f"canvas {user}", name, user, bool(late), int((file or "0")[:18])))
     ids = [who for who in found if who is not None]
     # They lie side by side, and are what the export is made of.
     folders = {tuple(path[:-1]) for path, who in zip(parts, found, strict=True) if who is not None}
     alien = len(folders) != 1 or 2 * len(ids) <= len(parts)
-    odd = any(count > 1 for count in numbers.values()) or any(len(n) > 1 for n in names.values())
+    odd = any(len(several) > 1 for several in (*numbers.values(), *names.values()))
     one_of_many = len(names) == 1 and len(ids) > 1 and any(who.order < 1000 for who in ids)
     shared = len({who.name for who in ids}) == 1 and len(names) > 1
     return [None] * len(parts) if alien or odd or one_of_many or shared else found
@@ -360,10 +365,11 @@ def _submitters(
     if not who.key.startswith("gradescope "):
         yield who
         return
-    text = ""
-    for folder, entry in metadata.items():
-        if folder in path.parents and entry.size < MAX_NOTEBOOK:
-            text = entry.read().decode("utf-8", "replace")
+    # The platform's own lies beside the folders of the hand-ins; one inside of them is a student's.
+    depth = next(n for n, part in enumerate(path.parts) if GRADESCOPE.fullmatch(_plain_name(part)))
+    entry, text = metadata.get(PurePosixPath(*path.parts[:depth])), ""
+    if entry is not None and entry.size < MAX_NOTEBOOK:
+        text = entry.read().decode("utf-8", "replace")
     people: list[dict[str, str]] = []
     inside, among = False, -1  # whether this submission; the indent of its submitters
     for line in text.splitlines():
@@ -420,13 +426,14 @@ def _common_folders(place: Path, entries: list[_Entry]) -> int:
     """How many folders all submissions share, such as the export's own."""
     real = [entry for entry in entries if not entry.empty]
     paths = [entry.path.parts for entry in real or entries]
+    notebooks = [entry for entry in real if entry.is_notebook or entry.is_zip]
     depth = 0
     while all(len(p) > depth + 1 for p in paths) and len({p[depth] for p in paths}) == 1:
         wrapper = paths[0][depth] == place.stem or re.search(
             r"submission|export|download|hand.?in", paths[0][depth], re.IGNORECASE
         )
-        if len(paths) == 1 and not wrapper:
-            break  # one student: the folder is the name
+        if (len(notebooks) == 1 or len(paths) == 1) and not wrapper:
+            break  # one student, with what else was handed in: the folder is the name
         depth += 1
     return depth
 

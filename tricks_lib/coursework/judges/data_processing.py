@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..rubric import Criterion, Given, Question, Seen, Wrong, near, same_state, unchanged
+from ..rubric import Criterion, Given, Question, Seen, Wrong, near, once, same_state, unchanged
 from . import studies
 
 # --------------------------------------------------------------------------- shift_images
@@ -492,6 +492,7 @@ def _loop_given(rng: np.random.Generator) -> Given:
             return given
 
 
+@once
 def _loop(
     given: Given, bug: str = "", epochs: int | None = None
 ) -> tuple[nn.Module, dict[str, list[float]]]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..rubric import Criterion, Given, Question, Seen, Wrong, near
+from ..rubric import Criterion, Given, Question, Seen, Wrong, near, once
 
 Array = np.ndarray
 
@@ -779,6 +779,7 @@ def _fit_given(rng: np.random.Generator) -> Given:
     }
 
 
+@once
 def _fitted(given: Given, run: str, bug: str = "") -> Tensor:
     """Weights and bias after the run, by a right loop or one with a bug."""
     x, y = torch.from_numpy(given["x"]).double(), torch.from_numpy(given["y"]).double()

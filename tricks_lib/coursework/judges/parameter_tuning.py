@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from ..rubric import Criterion, Given, Question, Seen, Wrong, near, same_state, unchanged
+from ..rubric import Criterion, Given, Question, Seen, Wrong, near, once, same_state, unchanged
 from . import studies
 
 Array = np.ndarray
@@ -485,6 +485,8 @@ def _rates(given: Given, seen: Seen, number: int) -> tuple[Array, int]:
         raise Wrong("your code stopped before this could be seen.")
     if len(found) == 0:
         raise Wrong("evaluate was never called.")
+    if len(found) > given["val"].shape[1]:  # where it raises at the latest
+        raise Wrong("evaluate was called far more often than num_trials and num_again ask for.")
     again = int(given["num_again"][number])
     return found.astype(np.float64), max(1, len(found) - again)
 
@@ -492,6 +494,8 @@ def _rates(given: Given, seen: Seen, number: int) -> tuple[Array, int]:
 def _search_draws(given: Given, seen: Seen) -> str | None:
     for number, (low, high) in enumerate(zip(given["low"], given["high"], strict=True)):
         rates, trials = _rates(given, seen, number)
+        if 2 * trials < given["num_trials"][number]:  # of so few nothing can be said
+            return _count_problem(given, len(rates), number)
         if problem := _draws_problem(rates[:trials], low, high):
             return problem
     return None
@@ -516,16 +520,16 @@ def _draws_problem(rates: Array, low: float, high: float) -> str | None:
 
 
 def _search_counts(given: Given, seen: Seen) -> str | None:
-    for number, (trials, again) in enumerate(
-        zip(given["num_trials"], given["num_again"], strict=True)
-    ):
-        count = len(_rates(given, seen, number)[0])
-        if count != trials + again:
-            return (
-                f"evaluate was called {count} times for num_trials = {trials} "
-                f"and num_again = {again}."
-            )
-    return None
+    counts = [len(_rates(given, seen, number)[0]) for number in range(len(given["low"]))]
+    problems = (_count_problem(given, count, number) for number, count in enumerate(counts))
+    return next(filter(None, problems), None)
+
+
+def _count_problem(given: Given, count: int, number: int) -> str | None:
+    trials, again = given["num_trials"][number], given["num_again"][number]
+    if count == trials + again:
+        return None
+    return f"evaluate was called {count} times for num_trials = {trials} and num_again = {again}."
 
 
 def _search_choice(given: Given, seen: Seen) -> str | None:
@@ -537,7 +541,7 @@ def _choice_problem(given: Given, seen: Seen, number: int) -> str | None:
     names = _parts(seen, f"result_{number}", 2, "the rate and its test accuracy")
     rates, trials = _rates(given, seen, number)
     val, test = given["val"][number], given["test"][number]
-    trials, count = min(trials, len(val)), min(len(rates), len(val))
+    count = len(rates)
     chosen = seen.tensor(names[0], (), "the rate that comes back").item()
     score = seen.tensor(names[1], (), "the accuracy that comes back").item()
 
@@ -556,6 +560,8 @@ def _choice_problem(given: Given, seen: Seen, number: int) -> str | None:
     if abs(score - val[best]) < 1e-6:
         return "the accuracy that comes back is the one that was used to choose; it flatters."
     fresh = test[trials:count]
+    if not len(fresh):
+        return "the winner's rate was not trained again."
     if np.abs(rates[trials:count] / rates[best] - 1).max(initial=0.0) > 1e-4:
         return "what is trained again is not the winner's rate."
     if abs(score - fresh.mean()) < 1e-6:
@@ -700,6 +706,7 @@ def _tune_given(rng: np.random.Generator) -> Given:
     }
 
 
+@once
 def _tuned(
     given: Given, epochs: int, batch: int, bug: str = ""
 ) -> tuple[dict[str, Tensor], Tensor, Tensor]:

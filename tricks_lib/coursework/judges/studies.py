@@ -1,7 +1,7 @@
 """Studies to be judged: paired differences whose verdict is known, drawn anew for each seed.
 
-Their order, their numbers of seeds and their signs are drawn, so that no list of verdicts that
-was learnt by heart fits another drawing. Verdicts are the law's own.
+Their number and order, their numbers of seeds and their signs are drawn, so that no list of
+verdicts that was learnt by heart fits another drawing. Verdicts are the law's own.
 """
 
 from __future__ import annotations
@@ -38,12 +38,17 @@ CLEAR, WHOLE, SURE = "clear", "whole", "sure"
 
 
 def cases(rng: np.random.Generator) -> list[tuple[float, float, int]]:
-    """Mean and half width, in margins, and the number of seeds of each study, shuffled."""
+    """Mean and half width, in margins, and the number of seeds of each study, shuffled.
+
+    Their number is drawn as well.
+    """
     many = [(mean, half, int(rng.integers(9, 14))) for mean, half in MANY + EDGE]
     few = [(mean, half, 5) for mean, half in FEW]
     both = [(sign * mean, half, n) for mean, half, n in many + few for sign in (1, -1)]
     # Five seeds can decide as well.
     both += [(float(rng.choice([-1, 1])) * 3.0, 0.8, 5), (0.1, 0.6, 5)]
+    more = rng.integers(0, len(many), rng.integers(0, 5))  # so that their number says nothing
+    both += [(float(rng.choice([-1, 1])) * many[i][0], *many[i][1:]) for i in more]
     return [both[i] for i in rng.permutation(len(both))]
 
 

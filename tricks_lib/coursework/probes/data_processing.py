@@ -10,8 +10,11 @@ import torch
 from torch import nn
 
 BATCH_NORMS = [(nn.functional, "batch_norm"), (torch, "batch_norm"), (torch, "native_batch_norm")]
+# By name, so that nothing of it is imported here.
+RULE = [("tricks_lib.law", name) for name in ("verdict", "interval", "p_value")]
+RULE += [("tricks_lib", "verdict")]
 # Library functions that are the answer to a question, and closed while it is asked.
-CLOSED = {"norm_two_steps": BATCH_NORMS, "CumulativeNorm": BATCH_NORMS}
+CLOSED = {"norm_two_steps": BATCH_NORMS, "CumulativeNorm": BATCH_NORMS, "decide": RULE}
 
 
 def in_order(given, *cases):

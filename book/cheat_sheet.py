@@ -193,7 +193,10 @@ class CheatSheet(SphinxDirective):
         sources = keys_of(row["source"])
         for key in sources:
             if key not in known:
-                warn(f"the cheat sheet cites {key!r}, which is not in references.bib", row["trick"])
+                warn(
+                    f"the cheat sheet cites {key!r}, which is not in references.bib",
+                    self.get_location(),
+                )
         by = [node for key in sources for node in (nodes.Text(" "), *citation(self, key))]
         cells, lines = [], []
         for name in row["claims"]:

@@ -31,7 +31,7 @@ Files = dict[str, dict[str, clinic.Finding]]
 
 @cache
 def files(seed: int) -> Files:
-    """What the tests find in every patient; those of a whole run on the clinic's own images alone."""
+    """What the tests find in every patient; those of a whole run on the first seed alone."""
     data = clinic.pictures(seed)
     with torch.random.fork_rng(), tl.cpu_threads():
         return {

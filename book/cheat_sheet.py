@@ -10,6 +10,7 @@ pictures of ``book.sketches``, one name a line.
 trick     its name, which becomes a link to the page
 page      the page that teaches it, from here: ``../regularization/dropout``
 said      what is commonly said
+source    who says so: keys of the bibliography, with commas between them
 claims    the ids of claims whose sentence, verdicts and effects are shown
 do        what to do, given all that
 ========  ===================================================================================
@@ -21,6 +22,7 @@ becomes a warning, which ``make book`` turns into an error.
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
@@ -30,15 +32,19 @@ import yaml
 from docutils import nodes
 from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
+from pybtex.richtext import Text
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from book import sheet, sketches
-from book.ledger import badge, cell, measurements, reference, table, warn
-from book.measured import labels
+from book.ledger import badge, cell, citation, measurements, reference, table, warn
+from book.measured import conditions
 from book.records import Found, format_value, unit
+from tricks_lib import law
 
-KEYS = ("trick", "page", "said", "claims", "do")
+KEYS = ("trick", "page", "said", "source", "claims", "do")
+MOST = 4  # measurements of a claim that are shown; of the others the verdicts are counted
+BIBLIOGRAPHY = "chapters/reference/bibliography"
 TAGS = {nodes.emphasis: "i", nodes.strong: "b", nodes.literal: "code"}
 
 
@@ -88,6 +94,33 @@ def _factor(value: float) -> str:
         sign, value = "\N{DIVISION SIGN}", 1 / value
     rounded = float(f"{value:.2g}")
     return f"{sign} {rounded:,.0f}" if rounded >= 10 else f"{sign} {rounded:g}"
+
+
+def shown(measured: Sequence[Found]) -> list[bool]:
+    """Which measurements of a claim are shown: all if they are few, else the largest in scale.
+
+    What came out says nothing about which are shown.
+    """
+    size = {"full": 0, "real": 1, "made": 2}
+    order = sorted(range(len(measured)), key=lambda at: size[measured[at].scale])
+    return [at in order[:MOST] for at in range(len(measured))]
+
+
+def keys_of(source: str) -> list[str]:
+    """The keys of a row's ``source``."""
+    return [key.strip() for key in source.split(",") if key.strip()]
+
+
+def who(entry: Any) -> str:
+    """Authors and year of an entry of the bibliography, as the text cites it."""
+    people = [
+        str(Text.from_latex(" ".join([*person.prelast_names, *person.last_names])))
+        for person in entry.persons.get("author", entry.persons.get("editor", []))
+    ]
+    names = people[0] + (" et al." if len(people) > 2 else "") if people else entry.key
+    if len(people) == 2:
+        names += f" & {people[1]}"
+    return f"{names} {entry.fields.get('year', '')}".strip()
 
 
 def markup(node: nodes.Node, base: str = "") -> str:
@@ -156,6 +189,15 @@ class CheatSheet(SphinxDirective):
         """A row of the table, and the same row for the PDF."""
         page = self.parse(f"{{doc}}`{row['trick']} <{row['page']}>`")
         said, todo = self.parse(row["said"]), self.parse(row["do"])
+        known = self.env.get_domain("cite").bibdata.data.entries
+        sources = keys_of(row["source"])
+        for key in sources:
+            if key not in known:
+                warn(
+                    f"the cheat sheet cites {key!r}, which is not in references.bib",
+                    self.get_location(),
+                )
+        by = [node for key in sources for node in (nodes.Text(" "), *citation(self, key))]
         cells, lines = [], []
         for name in row["claims"]:
             measured = measurements(self.env, name)
@@ -163,15 +205,21 @@ class CheatSheet(SphinxDirective):
                 warn(f"no record has the claim id {name!r}", self.get_location())
                 continue
             found = measured[0]
-            shown = [reference(self.env, found, nodes.Text(found.sentence))]
+            told = [reference(self.env, found, nodes.Text(found.sentence))]
             results = []
-            for one, label in zip(measured, labels(measured), strict=True):
+            for one, label, show in zip(
+                measured, conditions(measured), shown(measured), strict=True
+            ):
                 mean, interval = effect(one)
-                where = f" {label}:" if label else ""
-                numbers = nodes.inline("", f"{where} {mean} {interval}", classes=["small"])
-                shown += [nodes.Text(" "), badge(one), numbers]
-                results.append(sheet.Result(one.verdict, mean, label))
-            cells.append(cell(*shown))
+                results.append(sheet.Result(one.verdict, mean, label, show))
+                if show:
+                    where = f" {label}:" if label else ""
+                    numbers = nodes.inline("", f"{where} {mean} {interval}", classes=["small"])
+                    told += [nodes.Text(" "), reference(self.env, one, badge(one)), numbers]
+            told += self.more(
+                [one for one, r in zip(measured, results, strict=True) if not r.shown]
+            )
+            cells.append(cell(*told))
             address = f"{self.config.html_baseurl}{found.docname}.html#{found.anchor}"
             lines.append(sheet.Line(found.sentence, results, address))
         docname = posixpath.normpath(
@@ -181,11 +229,38 @@ class CheatSheet(SphinxDirective):
             trick=row["trick"],
             address=f"{self.config.html_baseurl}{docname}.html",
             part=posixpath.basename(posixpath.dirname(docname)).replace("_", " ").capitalize(),
-            said=markup(said[0]),
+            said=" ".join([markup(said[0]), self.printed(sources)]).strip(),
             lines=lines,
             todo=markup(todo[0]),
         )
+        said.append(cell(*by, css="small"))
         return [page, said, cells, todo], printed
+
+    def more(self, hidden: Sequence[Found]) -> list[nodes.Node]:
+        """How often each verdict came out among the measurements that are not shown, as links."""
+        if not hidden:
+            return []
+        made: list[nodes.Node] = [nodes.Text(f" And {len(hidden)} more:")]
+        for verdict in law.VERDICTS:
+            alike = [one for one in hidden if one.verdict == verdict]
+            if alike:
+                link = reference(self.env, alike[0], badge(alike[0]))
+                made += [
+                    nodes.Text(" "),
+                    link,
+                    nodes.inline("", f" {len(alike)}", classes=["small"]),
+                ]
+        return made
+
+    def printed(self, sources: Sequence[str]) -> str:
+        """The sources for the PDF, each a link into the bibliography online."""
+        known = self.env.get_domain("cite").bibdata.data.entries
+        links = [
+            sheet.link(f"{self.config.html_baseurl}{BIBLIOGRAPHY}.html", escape(who(known[key])))
+            for key in sources
+            if key in known
+        ]
+        return f"({', '.join(links)})" if links else ""
 
     def parse(self, text: str) -> list[nodes.Node]:
         """One paragraph, with the markup of the page's own language."""

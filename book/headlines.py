@@ -1,8 +1,8 @@
 """The headline claims: a strip of them on each page that has some, and a table of them all.
 
 =====================  =========================================================================
-``{verdict-table}``    part; a row for each headline claim, a column for each scale. Without a
-                       part: all parts, folded up, below a line that counts the verdicts
+``{verdict-table}``    part; a row for each headline claim, a column for each kind of data.
+                       Without a part: all parts, folded up, below a line that counts the verdicts
 ``{contradicted}``     the headline claims that came out the opposite and never held
 under *In one minute*  the page's headline claims, and the verdict of each of their measurements
 =====================  =========================================================================
@@ -33,8 +33,24 @@ from tricks_lib import law
 HEADING = "In one minute"
 MOST = 6  # headline claims on a page, by the law of evidence
 FEW = 3  # measurements that a cell of the table shows one by one
-#: What the columns are called: the scales of the records, from small to large.
-COLUMNS = {"made": "Made data", "real": "Small real data", "full": "Full size"}
+#: What the columns are called, from small to large.
+COLUMNS = ("Made data", "Small real data", "MNIST", "CIFAR-10", "Text, ImageNet")
+
+
+def column(found: Found) -> str:
+    """The column of a measurement, by its data and by what else it names.
+
+    Text stands with what was pretrained on ImageNet: networks that others use.
+    """
+    made, small, mnist, cifar, others = COLUMNS
+    if found.scale == "made":
+        return made
+    data = found.data.lower()
+    if data.startswith(("shakespeare", "text")) or "imagenet" in found.at.lower():
+        return others
+    if "mnist" in data:
+        return mnist
+    return cifar if "cifar" in data else small
 
 
 def number(count: int, thing: str) -> str:
@@ -120,7 +136,7 @@ class Contradicted(SphinxDirective):
 
 
 class VerdictTable(SphinxDirective):
-    """``{verdict-table}``: what is claimed, and what came out at each scale."""
+    """``{verdict-table}``: what is claimed, and what came out on each kind of data."""
 
     option_spec = {"part": directives.unchanged_required}  # noqa: RUF012
 
@@ -183,8 +199,8 @@ def tally(claims: Sequence[Sequence[Found]]) -> list[nodes.Node]:
 def verdict_table(
     env: Any, claims: Sequence[Sequence[Found]], title: str, title_css: str = ""
 ) -> Tag:
-    """A row for each claim, below the name of its page; a column for each scale."""
-    heads = [tag("th", nodes.Text(name), scope="col") for name in ("Claim", *COLUMNS.values())]
+    """A row for each claim, below the name of its page; a column for each kind of data."""
+    heads = [tag("th", nodes.Text(name), scope="col") for name in ("Claim", *COLUMNS)]
     bodies = [
         tag("tbody", page_row(env, page), *[claim_row(env, group) for group in groups])
         for page, groups in groupby(claims, key=lambda group: group[0].docname)
@@ -215,22 +231,23 @@ def page_row(env: Any, page: str) -> Tag:
 
 
 def claim_row(env: Any, measured: Sequence[Found]) -> Tag:
-    """The sentence, then what was measured at each scale.
+    """The sentence, then what was measured on each kind of data.
 
     Of many measurements a cell shows how often each verdict came out; a click opens them all.
     """
     cells = []
-    for scale, name in COLUMNS.items():
-        here = [one for one in measured if one.scale == scale]
+    for name in COLUMNS:
+        here = [one for one in measured if column(one) == name]
         lines = [
             cell(reference(env, one, *verdict(one, place)))
             for one, place in zip(measured, places(measured), strict=True)
-            if one.scale == scale
+            if column(one) == name
         ]
         if len(here) > FEW:
             lines = [tag("details", tag("summary", *tally([here])), *lines, css="verdicts-here")]
-        # On a phone the cells stand below one another, and each says what it is.
-        cells.append(tag("td", *(lines or not_measured()), **{"data-scale": name}))
+        # On a phone the cells stand below one another; each says what it is, and none is empty.
+        css = "" if lines else "not-measured"
+        cells.append(tag("td", *(lines or not_measured()), css=css, **{"data-scale": name}))
     return tag("tr", tag("th", nodes.Text(measured[0].sentence), scope="row"), *cells)
 
 

@@ -75,6 +75,28 @@ def places(measured: Sequence[Found]) -> list[str]:
     return longest
 
 
+def conditions(measured: Sequence[Found]) -> list[str]:
+    """What tells the measurements of one claim apart, without what all on the same data say.
+
+    Unlike ``labels`` each names its data, and no two are equal: ``"MNIST 320 steps"`` of
+    ``"MNIST, 10,240 images, 320 steps"`` where each on MNIST has as many images.
+    """
+    if len(measured) == 1:
+        return [""]
+    data = [named(one.data) for one in measured]
+    short = [
+        re.sub(r" \(.*?\)", "", name.replace(", standardised", "")).replace(",", "")
+        for name in data
+    ]
+    parts = [one.at.split(", ") if one.at else [] for one in measured]
+    made = []
+    for name, mine in zip(short, parts, strict=True):
+        others = [found for found, other in zip(parts, short, strict=True) if other == name]
+        told = [part for part in mine if not all(part in other for other in others)]
+        made.append(" ".join([name, *told]))
+    return made if len(set(made)) == len(made) else labels(measured)
+
+
 def expected(found: Iterable[Found]) -> law.Expected:
     """How many of the decided verdicts must be expected to be wrong (Benjamini & Hochberg 1995)."""
     return law.expected_wrong([p for one in found if (p := one.p_value) is not None])

@@ -37,7 +37,7 @@ MARKS = {
 PAGE = landscape(A4)
 MARGIN, HEAD, FOOT, GAP = 7 * mm, 10 * mm, 4 * mm, 2.2 * mm
 # How what the names leave of the width is shared: said, measured, do.
-SHARES = (0.16, 0.54, 0.3)
+SHARES = (0.21, 0.5, 0.29)
 COLUMNS = 3  # of the back
 _BARE = [(f"{side}PADDING", (0, 0), (-1, -1), 0) for side in ("LEFT", "RIGHT", "TOP", "BOTTOM")]
 # Points. Below the smallest nobody would read it; a second page comes first.
@@ -52,11 +52,15 @@ FAMILY = {
 
 @dataclass(frozen=True)
 class Result:
-    """What one measurement came to; the label tells it from others of the same claim."""
+    """What one measurement came to; the label tells it from others of the same claim.
+
+    One that is not ``shown`` is only counted.
+    """
 
     verdict: str
     effect: str
     label: str = ""
+    shown: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Row:
-    """One trick; ``said`` and ``todo`` are escaped and may have the tags b, i and code."""
+    """One trick; ``said`` and ``todo`` are escaped and may have the tags b, i, a and code."""
 
     trick: str
     address: str
@@ -303,14 +307,19 @@ def _measured(line: Line, style: ParagraphStyle) -> Paragraph:
 
 
 def _results(verdict: str, results: Sequence[Result], mark: str = "") -> str:
-    """The verdict, and the effect; of a claim that was measured several times the data instead."""
+    """The verdict, and the effect; of a claim measured several times what it was measured on.
+
+    There is no room for the effects of all. Those that are not shown are counted.
+    """
     space = "\N{NO-BREAK SPACE}"
     colour = STYLE[verdict]["color"]
     word = f"{mark}{space}{verdict}" if mark else verdict
     if len(results) == 1 and not results[0].label:
         told = escape(results[0].effect).replace(" ", space)
-    else:  # there is no room for the effects of all
-        told = escape(", ".join(dict.fromkeys(one.label.partition(", ")[0] for one in results)))
+    else:
+        shown = [one.label for one in results if one.shown]
+        more = len(results) - len(shown)
+        told = escape(", ".join([*shown, *([f"{more} more"] if more else [])]))
     return f'<font color="{colour}"><b>{word}</b></font>, {told}'
 
 

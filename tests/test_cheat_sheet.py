@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pybtex.database import parse_file
 from pypdf import PageObject, PdfReader
 
 from book import cheat_sheet, sheet, sketches
-from book.records import Found
+from book.measured import by_claim, conditions
+from book.records import Found, collect
 from tests.page_rules import ROOT, TRICK_PARTS
 from tests.test_book import (
     build,
@@ -23,6 +25,7 @@ from tests.test_book import (
     text_cell,
     write_notebook,
 )
+from tricks_lib import law
 from tricks_lib.law import HOLDS, OPPOSITE, TOO_SMALL, UNDECIDED, VERDICTS
 
 SHEET = "chapters/reference/cheat_sheet"
@@ -84,10 +87,10 @@ def targets(page: PageObject) -> list[str]:
         ("", "a list of rows"),
         ("- trick: [", "not YAML"),
         ("- {trick: a, page: b, said: c, do: d}", "needs exactly"),
-        ("- {trick: a, page: b, said: c, do: d, claims: [e.f], verdict: holds}", "needs exactly"),
-        ("- {trick: a, page: b, said: c, do: d, claims: []}", "names no claims"),
-        ("- {trick: a, page: b, said: c, do: d, claims: e.f}", "names no claims"),
-        ("- {trick: a, page: b, said: 5, do: d, claims: [e.f]}", "no text"),
+        ("- {trick: a, page: b, said: c, source: s, do: d, claims: [e.f], x: y}", "needs exactly"),
+        ("- {trick: a, page: b, said: c, source: s, do: d, claims: []}", "names no claims"),
+        ("- {trick: a, page: b, said: c, source: s, do: d, claims: e.f}", "names no claims"),
+        ("- {trick: a, page: b, said: 5, source: s, do: d, claims: [e.f]}", "no text"),
     ],
 )
 def test_a_row_that_does_not_fit_is_named(text: str, word: str) -> None:
@@ -121,6 +124,40 @@ def test_effects_are_written_for_people(
 ) -> None:
     found = Found(record(metric=metric, effect=mean, interval=interval), "chapters/a/page")
     assert " ".join(cheat_sheet.effect(found)) == text.translate(SIGNS)
+
+
+def measured(*places: tuple[str, str]) -> list[Found]:
+    """Measurements of one claim, by data and by what else they name."""
+    return [
+        Found(record(data=data, at=at, scale=law.scale(data)), "chapters/a/page")
+        for data, at in places
+    ]
+
+
+def test_each_measurement_has_the_condition_that_tells_it_apart() -> None:
+    several = measured(
+        ("glyphs, standardised", "100 images"),
+        ("glyphs, standardised", "900 images"),
+        ("mnist, digits 5 to 9", ""),
+        ("mnist", "10,240 images, 320 steps"),
+        ("mnist", "10,240 images, 4,800 steps"),
+        ("CIFAR-10 (JPEG copy)", "1,000 images"),
+    )
+    assert conditions(several) == [
+        "glyphs 100 images",
+        "glyphs 900 images",
+        "MNIST digits 5 to 9",
+        "MNIST 320 steps",
+        "MNIST 4,800 steps",
+        "CIFAR-10",
+    ]
+    assert conditions(several[:1]) == [""]
+
+
+def test_of_many_measurements_those_at_the_largest_scale_are_shown() -> None:
+    many = measured(("glyphs", ""), ("digits", "a"), ("digits", "b"), ("mnist", ""), ("wine", ""))
+    assert cheat_sheet.shown(many) == [False, True, True, True, True]
+    assert cheat_sheet.shown(many[:4]) == [True] * 4
 
 
 # ------------------------------------------------------------------------------------- the PDF
@@ -157,12 +194,17 @@ def test_a_claim_measured_thrice_stands_once_with_both_verdicts() -> None:
     results = [
         sheet.Result(HOLDS, "+1 points", "glyphs"),
         sheet.Result(UNDECIDED, "+0.2 points", "digits"),
-        sheet.Result(HOLDS, "+3 points", "1,000 images, MNIST"),
+        sheet.Result(HOLDS, "+3 points", "MNIST 1,000 images"),
+        sheet.Result(UNDECIDED, "+3 points", "MNIST 100 images", shown=False),
+        sheet.Result(OPPOSITE, "-3 points", "glyphs 100 images", shown=False),
     ]
     lines = [sheet.Line("So.", results, "https://x")]
     (page,) = read(sheet.draw([printed(lines=lines)], "The book", "https://x")).pages
     text = words(page).replace("\N{NO-BREAK SPACE}", " ")
-    assert "● So. holds, glyphs, 1,000 images; ◇ undecided, digits" in text
+    told = (
+        "● So. holds, glyphs, MNIST 1,000 images; ◇ undecided, digits, 1 more; ◆ opposite, 1 more"
+    )
+    assert told in text
 
 
 def test_more_rows_mean_smaller_type_and_then_another_page() -> None:
@@ -212,6 +254,7 @@ ROWS = """
 - trick: The trick
   page: a/page
   said: It *always* pays.
+  source: kingma2015adam
   claims: [page.slug]
   do: Call `f(0)`.
 """
@@ -269,6 +312,7 @@ def test_the_sheet_follows_the_records(book: Path) -> None:
     assert "It <em>always</em> pays." in text and 'href="a/page.html"' in text
     assert "+10.0 points" in text and "[+6.7, +13.3]" in text
     page, back = PdfReader(html.with_suffix(".pdf")).pages
+    assert "It always pays. (Kingma & Ba 2015)" in words(page)
     assert "It pays. holds, +10.0 points" in words(page) and "f(0)" in words(page)
     assert "0.001" in words(back) and "loss.backward()" in words(back)
     assert [uri for uri in targets(back) if uri.endswith("/chapters/bibliography.html")]
@@ -291,11 +335,13 @@ def test_the_sheet_follows_the_records(book: Path) -> None:
 @pytest.mark.site
 def test_what_is_unknown_fails_the_build(book: Path) -> None:
     lost = ROWS.replace("page.slug", "page.lost") + ROWS.replace("a/page", "a/nowhere")
+    lost = lost.replace("kingma2015adam", "nobody1999", 1)
     write_sheet(book, lost + "- trick: Half\n  page: a/page\n", back="numbers, lost-section")
     fails(
         book,
         "no section of the cheat sheet has the id 'lost-section'",
         "no record has the claim id 'page.lost'",
+        "the cheat sheet cites 'nobody1999', which is not in references.bib",
         "a/nowhere",
         "row 3 of the cheat sheet needs exactly",
     )
@@ -321,3 +367,99 @@ def test_every_trick_has_a_row() -> None:
     assert missing(toc, rows) == set()
     kept = [row for row in rows if not row["page"].endswith("/optimizers")]
     assert missing(toc, kept) == {"chapters/parameter_tuning/optimizers"}
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return (ROOT / f"{SHEET}.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def bibliography() -> dict:
+    return parse_file(str(ROOT / "references.bib")).entries
+
+
+def test_the_source_of_each_row_is_in_the_bibliography(page: str, bibliography: dict) -> None:
+    for row in rows_of(page):
+        keys = cheat_sheet.keys_of(row["source"])
+        assert keys, row["trick"]
+        for key in keys:
+            who = cheat_sheet.who(bibliography[key])
+            assert re.fullmatch(r"[^\W\d].* \d{4}", who) and "\\" not in who, who
+
+
+def test_no_two_verdicts_of_a_row_clash_without_a_condition(page: str) -> None:
+    found, _ = collect(
+        {
+            str(path.relative_to(ROOT).with_suffix("")): path
+            for part in TRICK_PARTS
+            for path in sorted((ROOT / "chapters" / part).glob("*.ipynb"))
+        },
+        [],
+    )
+    claims = {group[0].id: group for group in by_claim(found.values())}
+    for row in rows_of(page):
+        for name in row["claims"]:
+            told = conditions(claims[name])
+            assert len(set(told)) == len(told), name
+
+
+def section(page: str, title: str) -> str:
+    return re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)[1]
+
+
+def test_the_steps_stand_in_the_order_in_which_they_work(page: str) -> None:
+    code = section(page, "One step of training, in order")
+    calls = [
+        "model.train()",
+        "autocast",
+        "cross_entropy",
+        "/ parts).backward()",
+        "scaler.unscale_(optimizer)",
+        "clip_grad_norm_",
+        "scaler.step(optimizer)",
+        "scaler.update()",
+        "optimizer.zero_grad()",
+        "scheduler.step()",
+        "averaged.update_parameters(model)",
+        "model.eval()",
+        "inference_mode",
+    ]
+    places = [code.index(call) for call in calls]
+    assert places == sorted(places)
+    assert all(len(line) <= 62 for line in code.splitlines() if line.startswith(" "))
+
+
+def test_every_number_to_start_from_has_a_source(page: str, bibliography: dict) -> None:
+    lines = [one for one in section(page, "Numbers to start from").splitlines() if one[:1] == "|"]
+    assert len(lines) > 20
+    for line in lines[2:]:
+        source = line.strip("| ").rpartition("|")[2]
+        cited = re.findall(r"\{cite:t\}`(\w+)`", source)
+        pages = re.findall(r"\{doc\}`([^`]+)`", source)
+        assert cited or pages, line
+        assert all(key in bibliography for key in cited), line
+        for name in pages:
+            assert (ROOT / SHEET).parent.joinpath(f"{name}.ipynb").resolve().is_file(), line
+
+
+def numbers(text: str) -> set[str]:
+    return set(re.findall(r"\d[\d,.]*\d|\d", text))
+
+
+def test_every_number_of_the_advice_stands_in_its_page_or_among_the_cited_ones(page: str) -> None:
+    """That a number means the same there cannot be tested: readers of the page see to it."""
+    cited = numbers(section(page, "Numbers to start from"))
+    for row in rows_of(page):
+        told = (ROOT / SHEET).parent.joinpath(f"{row['page']}.ipynb").read_text(encoding="utf-8")
+        lost = (
+            numbers(re.sub(r"`[^`]*`", "", row["do"] + " " + row["said"])) - cited - numbers(told)
+        )
+        assert not lost, (row["trick"], lost)
+
+
+def test_a_number_about_the_popular_sheets_stands_beside_a_claim(page: str) -> None:
+    wrong = section(page, "What the popular sheets get wrong")
+    for item in re.split(r"^- ", wrong, flags=re.MULTILINE)[1:]:
+        text = re.sub(r"`[^`]*`|L[12]", "", item)
+        assert not numbers(text) or re.search(r"`[a-z_]+\.[a-z0-9_]+`", item), item

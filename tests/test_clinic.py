@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from functools import cache
 from itertools import combinations
@@ -23,12 +24,33 @@ ROOT = Path(__file__).parent.parent
 CASES = clinic.CASES
 
 
+SEEDS = (clinic.SEED, clinic.SEED + 1)
+WHOLE_RUN = {"watch_loss", "rates", "other_rates", "train_against_eval", "fresh_images"}
+Files = dict[str, dict[str, clinic.Finding]]
+
+
+@cache
+def files(seed: int) -> Files:
+    """What the tests find in every patient; those of a whole run on the first seed alone."""
+    data = clinic.pictures(seed)
+    with torch.random.fork_rng(), tl.cpu_threads():
+        return {
+            name: {
+                test: run(case.script, data)
+                for test, run in clinic.TESTS.items()
+                if seed == clinic.SEED or test not in WHOLE_RUN
+            }
+            for name, case in CASES.items()
+        }
+
+
 @pytest.fixture(scope="module")
 def charts() -> dict[str, dict[str, str]]:
     """The signs of every patient, on the clinic's own images."""
-    data = clinic.pictures(clinic.SEED)
-    with torch.random.fork_rng(), tl.cpu_threads():
-        return {name: clinic.signs(case.script, data) for name, case in CASES.items()}
+    return {
+        name: {test: finding.sign for test, finding in found.items()}
+        for name, found in files(clinic.SEED).items()
+    }
 
 
 def alike(charts: dict[str, dict[str, str]]) -> list[tuple[str, str]]:
@@ -38,6 +60,42 @@ def alike(charts: dict[str, dict[str, str]]) -> list[tuple[str, str]]:
 
 def test_every_pair_of_patients_is_told_apart_by_some_test(charts) -> None:
     assert alike(charts) == []
+
+
+def differ(mine: float | int | str, other: float | int | str) -> bool:
+    """Whether a reader who sees two readings in print would call them different."""
+    if all(isinstance(value, float) and math.isfinite(value) for value in (mine, other)):
+        return abs(mine - other) > 0.1
+    return clinic._word(mine) != clinic._word(other)
+
+
+def look_alike(found: Files) -> list[tuple[str, str]]:
+    """The pairs whose printed readings differ in no test: a reader sees no sign, only these."""
+    return [
+        (a, b)
+        for a, b in combinations(found, 2)
+        if not any(
+            differ(mine, found[b][test].readings.get(name, ""))
+            for test, finding in found[a].items()
+            for name, mine in finding.readings.items()
+        )
+    ]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_is_printed_tells_every_pair_apart(seed: int) -> None:
+    assert look_alike(files(seed)) == []
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_without_the_test_that_prints_it_a_pair_looks_alike(seed: int) -> None:
+    """So the proof can fail: only the mean of the images shows whose statistics were taken."""
+    pair = ("leaked statistics", clinic.NO_FAULT)
+    blind = {
+        who: {test: found for test, found in files(seed)[who].items() if test != "look_at_data"}
+        for who in pair
+    }
+    assert look_alike(blind) == [pair]
 
 
 def test_a_test_taken_away_would_be_missed(charts) -> None:

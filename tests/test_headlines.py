@@ -9,11 +9,13 @@ import yaml
 from bs4 import BeautifulSoup, Tag
 
 from book import headlines
+from book.records import Found
 from tests.page_rules import MAX_HEADLINES
 from tests.test_book import (
     build,
     coming_out,
     fails,
+    record,
     settings_of_the_book,
     stored,
     text_cell,
@@ -32,6 +34,7 @@ PAYS = {
 COSTS = {"sentence": "It costs.", "real": (law.OPPOSITE, "opposite (digits)")}
 UNCLEAR = {"sentence": "It is unclear.", "real": (law.UNDECIDED, "")}
 DATA = {"made": "glyphs", "real": "digits", "full": "MNIST"}
+COLUMN = dict(zip(DATA, headlines.COLUMNS, strict=False))
 
 
 def measurements(name: str, claim: dict, **changes: object) -> list[dict]:
@@ -121,12 +124,37 @@ def rows_of(table: Tag) -> dict[str, dict[str, str]]:
 
 def expected(claim: dict) -> dict[str, str]:
     """The row of a claim."""
-    dash = "\N{EN DASH} not measured"
-    return {name: claim.get(scale, ("", dash))[1] for scale, name in headlines.COLUMNS.items()}
+    empty = dict.fromkeys(headlines.COLUMNS, "\N{EN DASH} not measured")
+    return empty | {COLUMN[scale]: claim[scale][1] for scale in DATA if scale in claim}
 
 
-def test_each_scale_of_the_law_has_a_column() -> None:
-    assert set(headlines.COLUMNS) == {size for _, size in law.SCALES}
+@pytest.mark.parametrize(
+    ("data", "at", "name"),
+    [
+        ("glyphs, standardised", "900 steps", "Made data"),
+        ("rendered digits", "", "Made data"),
+        ("drivers", "", "Made data"),
+        ("digits, mislabelled", "", "Small real data"),
+        ("handwriting", "", "Small real data"),
+        ("wine", "", "Small real data"),
+        ("mnist, digits 5 to 9", "", "MNIST"),
+        ("CIFAR-10 (JPEG copy), standardised", "1,000 images", "CIFAR-10"),
+        ("CIFAR-10 (JPEG copy)", "from ImageNet, against all layers", "Text, ImageNet"),
+        ("Shakespeare", "400 steps", "Text, ImageNet"),
+        ("text", "25 labels", "Text, ImageNet"),
+    ],
+)
+def test_each_kind_of_data_has_its_column(data: str, at: str, name: str) -> None:
+    found = Found(record(data=data, at=at, scale=law.scale(data)), "chapters/a/page")
+    assert headlines.column(found) == name
+
+
+def test_what_the_law_calls_full_size_is_not_shown_as_small() -> None:
+    small = headlines.COLUMNS[:2]
+    for pattern, size in law.SCALES:
+        data = pattern.replace("*", "")
+        found = Found(record(data=data, at="", scale=size), "chapters/a/page")
+        assert (headlines.column(found) in small) == (size != "full" and data != "text")
 
 
 def test_a_strip_has_room_for_all_that_a_page_may_have() -> None:
@@ -164,8 +192,10 @@ def test_headline_claims_stand_on_their_page_and_in_the_table(book: Path) -> Non
         "chapters/to_do/page.html#claim-page-pays-on-glyphs",
         "chapters/to_do/page.html#claim-page-pays-on-mnist",
     ]
-    (dash,) = table.select('td > [aria-hidden="true"]')
-    assert words(dash.find_next_sibling(class_="visually-hidden")) == "not measured"
+    dashes = table.select('td.not-measured > [aria-hidden="true"]')
+    assert len(dashes) == len(headlines.COLUMNS) - 2
+    for dash in dashes:
+        assert words(dash.find_next_sibling(class_="visually-hidden")) == "not measured"
 
     # Another page, in another part, and a claim that is measured twice at one scale. It came out
     # the opposite only, so the landing page can name it among the tips that were false.

@@ -565,6 +565,14 @@ def _(snippet: Snippet) -> None:
         assert check_a_model(snippet, model, optimizer) == [True, True]
 
 
+@situation("sanity_checks", "a gradient of zero, and decay that moves the weights all the same")
+def _(snippet: Snippet) -> None:
+    model = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 10))
+    nn.init.constant_(model[0].bias, -1000.0)  # no unit ever fires
+    _, _, *said = check_a_model(snippet, model, torch.optim.AdamW)
+    assert said == ["0.weight", "0.bias", "2.weight"]
+
+
 @situation("sanity_checks", "a frozen layer, and a start that is far off")
 def _(snippet: Snippet) -> None:
     model = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 10))
@@ -724,7 +732,9 @@ def _(snippet: Snippet) -> None:
     models, x = [names["good_network"](3, 10) for _ in range(3)], torch.rand(5, 3, 32, 32)
     mean = names["mean_answer"](models, x)
     torch.testing.assert_close(mean.sum(1), torch.ones(5))
-    torch.testing.assert_close(mean, names["mean_answer"](models, x.flip(-1)))
+    assert not torch.allclose(mean, names["mean_answer"](models, x.flip(-1)))
+    both, mirrored = (names["mean_answer"](models, one, flips=True) for one in (x, x.flip(-1)))
+    torch.testing.assert_close(both, mirrored)
     assert not any(model.training for model in models)
 
 

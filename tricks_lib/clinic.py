@@ -340,7 +340,7 @@ def what_moved(script: type[Script], data: Data) -> Finding:
 
 
 def gradient_norms(script: type[Script], data: Data) -> Finding:
-    """The gradient in five steps on one batch, at hardly any rate."""
+    """Five gradients on one batch, at hardly any rate."""
     script, data = admitted(script, data)
     model = calmed(script, data)
     optimizer = script.optimizer(model)
@@ -400,7 +400,7 @@ def rates(script: type[Script], data: Data) -> Finding:
 
 
 def other_rates(script: type[Script], data: Data) -> Finding:
-    """The whole run at a tenth of the rate and at ten times the rate."""
+    """The whole run at a tenth of its rate, and at ten times."""
     found = {}
     for words, factor in {"a tenth of": 0.1, "": 1.0, "ten times": 10.0}.items():
         run = course(script, data, factor)

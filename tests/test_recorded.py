@@ -20,7 +20,7 @@ import torch
 
 import tricks_lib as tl
 from book import record
-from tricks_lib.recorded import fingerprint
+from tricks_lib.recorded import _plan_settings, _read, _run_key, fingerprint
 
 ROOT = Path(__file__).parent.parent
 RATES = [0.03, 0.1, 0.3]
@@ -447,16 +447,39 @@ def test_another_machines_rounding_is_no_other_library(studies, monkeypatch):
 PAGES = sorted(set(record.studies().values()))
 
 
+def what_is_asked_for(arms, grid, seeds, also=None) -> set[tuple]:
+    """The keys of all rows of a study: its arms, with all their settings, for every seed."""
+    _, settings = _plan_settings(dict(arms), grid, also)
+    seeds = range(seeds) if isinstance(seeds, int) else seeds
+    return {_run_key(arm, seed, s) for arm in arms for s in settings[arm] for seed in seeds}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
 def test_the_recorded_studies_of_a_page_still_run(page, monkeypatch):
-    """At a toy size they give what they gave. Whether the rows fit the code, the page asks."""
+    """At a toy size they give what they gave, and they keep the rows that they ask for, no others.
+
+    Whether the rows fit the code, the page asks.
+    """
     for variable in [variable for variable in os.environ if variable.startswith("TRICKS_")]:
         monkeypatch.delenv(variable)
     monkeypatch.setenv("TRICKS_TOY", "1")
     monkeypatch.setenv("TRICKS_SEEDS", "2")  # of the live studies that these stand on
     monkeypatch.setenv("TRICKS_WORKERS", "1")
     names = [name for name, where in record.studies().items() if where == page]
+    asked = {}
+
+    def heard(name, arms, data, grid=None, seeds=10, *, also=None, **settings):
+        asked[name] = what_is_asked_for(arms, grid, seeds, also)
+        return recorded(name, arms, data, grid, seeds, also=also, **settings)
+
+    recorded = tl.recorded
+    monkeypatch.setattr(tl, "recorded", heard)
     record.run(page, *names)
+    assert set(asked) == set(names)
+    for name, wanted in asked.items():
+        stored = set(_read(name).rows)
+        assert not wanted - stored, f"{name} lacks runs that the page asks for"
+        assert not stored - wanted, f"{name} keeps runs that no page asks for"
 
 
 @pytest.mark.parametrize("folder", sorted((ROOT / "data" / "studies").glob("*/")))

@@ -39,6 +39,7 @@ GOES_ON_FROM: dict[tuple[str, int], tuple[int, ...]] = {
     ("defaults_that_travel", 1): (0,),
     ("sanity_checks", 1): (0,),
     ("hyperparameter_search", 1): (0,),
+    ("early_stopping", 1): (0,),
     ("mixing", 1): (0,),
     ("weight_decay", 1): (0,),
     ("stacking_tricks", 2): (1,),
@@ -417,13 +418,18 @@ def _(snippet: Snippet) -> None:
 # ----------------------------------------------------------------------- regularization
 
 
+def in_batches(x: torch.Tensor, y: torch.Tensor, size: int = 16) -> DataLoader:
+    return DataLoader(TensorDataset(x, y), size)
+
+
 @situation("overfitting", "a network with dropout and batch norm, and one image")
 def _(snippet: Snippet) -> None:
     names, x, y = snippet.run(), torch.randn(40, 8), torch.randint(3, (40,))
     model = nn.Sequential(nn.Linear(8, 64), nn.BatchNorm1d(64), nn.Dropout(0.5), nn.Linear(64, 3))
-    before = copy.deepcopy(model.state_dict())
-    assert names["score"](model, x, y) == names["score"](model, x, y)
-    assert set(names["score"](model, x[:1], y[:1])) == {"loss", "accuracy"}
+    before, score = copy.deepcopy(model.state_dict()), names["score"]
+    whole = score(model, in_batches(x, y, 40))
+    assert score(model, in_batches(x, y)) == pytest.approx(whole, rel=1e-5)  # a short last batch
+    assert set(score(model, in_batches(x[:1], y[:1]))) == {"loss", "accuracy"}
     assert model.training
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
@@ -434,8 +440,8 @@ def _(snippet: Snippet) -> None:
     model = nn.Linear(100, 3)
     with torch.no_grad():
         model.weight.copy_(nn.functional.one_hot(y, 3).float().T @ x)
-    gaps = names["gaps"](model, (x, y), (torch.randn(99, 100), torch.randint(3, (99,))))
-    assert min(gaps.values()) > 0
+    new = in_batches(torch.randn(99, 100), torch.randint(3, (99,)))
+    assert min(names["gaps"](model, in_batches(x, y), new).values()) > 0
 
 
 @situation("dropout", "two epochs with a short last batch, then one image")
@@ -525,8 +531,18 @@ def _(snippet: Snippet) -> None:
 @situation("early_stopping", "the best weights come back")
 def _(snippet: Snippet) -> None:
     names = snippet.run()
-    loss = nn.functional.cross_entropy(names["model"](names["x_val"]), names["y_val"])
+    x, y = names["val_loader"].dataset.tensors
+    loss = nn.functional.cross_entropy(names["model"](x), y)
     assert loss.item() == pytest.approx(names["lowest"]) and names["since"] == 10
+
+
+@situation("early_stopping", "a short last batch of validation images")
+def _(snippet: Snippet) -> None:
+    loader = "val_loader = DataLoader(TensorDataset(x[256:], y[256:]), 50)"
+    names = snippet.run(val_loader=loader)
+    x, y = names["val_loader"].dataset.tensors
+    loss = nn.functional.cross_entropy(names["model"](x), y)
+    assert loss.item() == pytest.approx(names["lowest"], rel=1e-5)
 
 
 @situation("early_stopping", "two epochs")
@@ -537,8 +553,8 @@ def _(snippet: Snippet) -> None:
 
 @situation("early_stopping", "the losses are NaN from the first epoch on")
 def _(snippet: Snippet) -> None:
-    nothing = "x_val, y_val = torch.full((8, 64), float('nan')), torch.randint(10, (8,))"
-    names = snippet.run(x_val=nothing)
+    nothing = "TensorDataset(torch.full((8, 64), float('nan')), torch.randint(10, (8,)))"
+    names = snippet.run(val_loader=f"val_loader = DataLoader({nothing}, 8)")
     assert names["lowest"] == math.inf and names["since"] == 10
 
 

@@ -432,7 +432,9 @@ def _common_folders(place: Path, entries: list[_Entry]) -> int:
         wrapper = paths[0][depth] == place.stem or re.search(
             r"submission|export|download|hand.?in", paths[0][depth], re.IGNORECASE
         )
-        if (len(notebooks) == 1 or len(paths) == 1) and not wrapper:
+        folders = {p[depth + 1] for p in paths if len(p) > depth + 2}
+        alone = len(paths) == 1 or (len(notebooks) == 1 and len(folders) < 2)
+        if alone and not wrapper:
             break  # one student, with what else was handed in: the folder is the name
         depth += 1
     return depth

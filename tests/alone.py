@@ -5,8 +5,8 @@ without the book's tools. The notebook installs the library by its own setup cel
 Colab; it must find its data there, and must leave every other package as it was.
 
 No network is used: git is told, for these kernels alone, that the repository's address is one on
-this machine. It holds the wheel that pip has built from a fresh commit of the working tree: all
-notebooks install the same one, because building takes longer than most of their studies.
+this machine. It holds the working tree, and the wheel that pip has built from a fresh commit of it:
+all notebooks install the same one, because building takes longer than most of their studies.
 
 Linux and macOS only: links need a right that Windows seldom gives.
 """
@@ -178,8 +178,7 @@ def _shared(config: pytest.Config) -> Path:
         folder = Path(temporary.name)
         link_packages(folder / "packages")
         for name in ("tree", "clone"):
-            (folder / name).mkdir()
-        copy_working_tree(folder / "tree")
+            copy_working_tree(folder / name)
         commit(folder / "tree")
         build_wheel(folder / "tree", folder / "clone")
         (folder / "clone" / "given_away.py").write_text(BACKEND, encoding="utf-8")

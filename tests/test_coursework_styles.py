@@ -80,6 +80,13 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InteractiveShell
     os.chdir(before)
 
 
+@pytest.fixture(autouse=True)
+def own_dtype() -> Iterator[None]:
+    """A kernel of a student's own would take the dtype that a cell sets with it."""
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
 def ordered(cells: list[str]) -> tuple[list[str], list[int], str]:
     """A style's cells; the numbers of those that are run, in order, if it names them; and how."""
     first, _, rest = cells[0].partition("\n")

@@ -73,7 +73,7 @@ def git(*arguments: str, cwd: Path) -> str:
 
 
 def commit(folder: Path) -> None:
-    """Make ``folder`` a repository with all that is in it as its only commit."""
+    """Make ``folder`` a repository, if it is none yet, and commit all that is in it."""
     git("init", "--quiet", f"--initial-branch={CONFIG['repository']['branch']}", cwd=folder)
     git("add", "--all", "--force", cwd=folder)
     git("commit", "--quiet", "--no-verify", "--message=the working tree", cwd=folder)
@@ -88,11 +88,11 @@ def copy_working_tree(folder: Path) -> None:
             shutil.copy2(ROOT / name, folder / name)
 
 
-def build_wheel(tree: Path, folder: Path) -> None:
-    """Let pip build the wheel of a repository, as it does when it installs from one."""
+def build_wheel(repository: Path) -> None:
+    """Let pip build the wheel of a repository, as it does when it installs from one, into it."""
     options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
-    command = [sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", str(folder)]
-    subprocess.run([*command, f"git+{tree.as_uri()}"], check=True)
+    command = [sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", str(repository)]
+    subprocess.run([*command, f"git+{repository.as_uri()}"], check=True)
 
 
 def link_packages(folder: Path) -> None:
@@ -177,13 +177,13 @@ def _shared(config: pytest.Config) -> Path:
         config.add_cleanup(temporary.cleanup)
         folder = Path(temporary.name)
         link_packages(folder / "packages")
-        for name in ("tree", "clone"):
-            copy_working_tree(folder / name)
-        commit(folder / "tree")
-        build_wheel(folder / "tree", folder / "clone")
-        (folder / "clone" / "given_away.py").write_text(BACKEND, encoding="utf-8")
-        (folder / "clone" / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
-        commit(folder / "clone")
+        clone = folder / "clone"
+        copy_working_tree(clone)
+        commit(clone)
+        build_wheel(clone)
+        (clone / "given_away.py").write_text(BACKEND, encoding="utf-8")
+        (clone / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
+        commit(clone)
         config.stash[SHARED] = folder
     return config.stash[SHARED]
 

@@ -231,7 +231,7 @@ def _flowables(block: Block, size: float, width: float) -> list[Flowable]:
         mono = ParagraphStyle("code", text, fontName="Sheet-Mono", fontSize=min(size, 7.25))
         return [Preformatted(block.text, mono), Spacer(0, 1.5 * mm)]
     if isinstance(block, Picture):
-        return [sketches.drawing(block.name, 0.75 * width), Spacer(0, 1.5 * mm)]
+        return [sketches.drawing(block.name, width, size), Spacer(0, 1.5 * mm)]
     cells = [[Paragraph(f"<b>{head}</b>", text) for head in block.head]]
     cells += [[Paragraph(_code(entry), text) for entry in row] for row in block.rows]
     # Each column gets room by the length of its words, the shortest never less than a fifth.

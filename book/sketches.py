@@ -170,8 +170,8 @@ def _down(y: float) -> float:
     return round(HEIGHT + 2 - y, 1)
 
 
-def drawing(name: str, width: float) -> Drawing:
-    """The sketch for the PDF, so many points wide."""
+def drawing(name: str, width: float, size: float) -> Drawing:
+    """The sketch for the PDF, with words in type of this size, or as wide as there is room."""
     made = Drawing(WIDTH, HEIGHT + 4)
     for shape in SKETCHES[name].shapes:
         colour = HexColor(STYLE[shape.verdict]["color"] if getattr(shape, "verdict", "") else PALE)
@@ -192,7 +192,7 @@ def drawing(name: str, width: float) -> Drawing:
             line = PolyLine(flat, strokeColor=colour, strokeWidth=0.7 if shape.thin else 1.5)
             line.strokeDashArray = [3, 2] if shape.dashed else None
             made.add(line)
-    scale = width / WIDTH
+    scale = min(size / FONT, width / WIDTH)
     made.scale(scale, scale)
-    made.width, made.height = width, (HEIGHT + 4) * scale
+    made.width, made.height = WIDTH * scale, (HEIGHT + 4) * scale
     return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -20,6 +21,8 @@ from bs4 import BeautifulSoup
 from pybtex.database import parse_file
 
 from book import forest, measured, prose, records, retarget
+from book.build import build as build_a_book
+from tests.page_rules import CONFIG
 from tricks_lib import claims as library
 from tricks_lib import law
 from tricks_lib.experiment import Effect
@@ -656,11 +659,23 @@ def small_book(tmp_path: Path) -> Path:
 
 
 def build(folder: Path) -> subprocess.CompletedProcess:
-    code = "import pathlib, sys; from book.build import build; "
-    code += "sys.exit(build(pathlib.Path(sys.argv[1])))"
-    command = [sys.executable, "-c", code, str(folder)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    """Build in a process of its own, forked from one that has read what every build imports."""
+    builders = multiprocessing.get_context("forkserver")
+    extensions = CONFIG["sphinx"]["config"]["extensions"]
+    builders.set_forkserver_preload(["jupyter_book.sphinx", *extensions, __name__])
+    said = folder.with_name(f"{folder.name}.txt")
+    process = builders.Process(target=_build, args=(folder, said))
+    process.start()
+    process.join()
+    told = said.read_text(encoding="utf-8")
+    return subprocess.CompletedProcess(["build", str(folder)], process.exitcode, told, "")
+
+
+def _build(folder: Path, said: Path) -> None:
+    with said.open("w", encoding="utf-8") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    sys.exit(build_a_book(folder))
 
 
 def fails(folder: Path, *messages: str) -> str:

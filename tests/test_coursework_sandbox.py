@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -290,10 +291,15 @@ def test_a_question_ends_at_its_own_limit(tmp_path: Path) -> None:
     """However it takes its time; and the next question is unharmed."""
     need_sandbox()
     folder = private(tmp_path)
-    for what, body in STUBBORN.items():
+
+    def timed(body: str) -> tuple[dict[str, sandbox.Sent], float]:
         begin = time.monotonic()
         sent = probe(folder, "bwrap", f"def double(x):\n{body}", RIGHT.format("again"))
-        took = time.monotonic() - begin
+        return sent, time.monotonic() - begin
+
+    with ThreadPoolExecutor(3) as pool:  # most of them only wait
+        found = dict(zip(STUBBORN, pool.map(timed, STUBBORN.values()), strict=True))
+    for what, (sent, took) in found.items():
         # On a machine that others keep busy, the grader would try it again, alone.
         expected = ("ok",) if what == "swarm left behind" else ("time", "busy")
         assert sent["double"].status in expected and sent["again"].status == "ok", (what, sent)
@@ -379,5 +385,7 @@ def test_no_honest_student_loses_a_point_to_a_hostile_one(tmp_path: Path) -> Non
     from tests import coursework_class
 
     options = ["--limit", "2", "--mem", "0.5", "--jobs", "2", "--seed", "3"]
-    found = coursework_class.grade("own", 8, 11, private(tmp_path), *options)
-    assert found.rows == 19 and not found.errors and not found.lost, found.said
+    # Two ways for each of the five: all that press upon who works beside them. The weekly run has
+    # a whole class, and the other ways.
+    found = coursework_class.grade("own", 5, 5, private(tmp_path), *options)
+    assert found.rows == 10 and not found.errors and not found.lost, found.said

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import yaml
 import tricks_lib as tl
 from book import register
 from book.records import MIME
-from tests.test_book import settings_of_the_book
+from tests.test_book import build, settings_of_the_book
 from tricks_lib import claims
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -427,14 +425,6 @@ def small_book(folder: Path) -> None:
     for path, text in texts.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
-
-
-def build(folder: Path) -> subprocess.CompletedProcess:
-    code = "import pathlib, sys; from book.build import build; "
-    code += "sys.exit(build(pathlib.Path(sys.argv[1])))"
-    command = [sys.executable, "-c", code, str(folder)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
 
 
 @pytest.mark.site

@@ -20,6 +20,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -237,8 +238,7 @@ FACTS = r"""async () => {
 # Each colour of code is looked at once on a page, on its longest word: axe takes its time over
 # thousands of words, and has no opinion of a single letter. So do the rows of a long table, which
 # one template makes: thirty of them stand for the rest.
-# The theme gives what scrolls its tab stop 300 ms after a change, so we wait a little longer.
-ONE_OF_A_KIND = """async () => {
+ONE_OF_A_KIND = """() => {
   for (const row of document.querySelectorAll('tbody > tr:nth-child(n+31)')) row.remove();
   const words = [...document.querySelectorAll('.highlight pre span')];
   words.sort((a, b) => b.textContent.length - a.textContent.length);
@@ -246,7 +246,6 @@ ONE_OF_A_KIND = """async () => {
   for (const word of words)
     if (seen.has(word.className)) word.replaceWith(...word.childNodes);
     else seen.add(word.className);
-  await new Promise((resolve) => setTimeout(resolve, 400));
 }"""
 
 AXE = Axe().axe_script
@@ -342,15 +341,18 @@ def look_at(page: Page, url: str, *, axe: bool = True, known: set[str] | None = 
     visit.squashed = page.evaluate(SQUASHED)
     page.set_viewport_size(WINDOW)
     if axe:
+        resized = time.monotonic()
         page.evaluate(ONE_OF_A_KIND)
         known = set() if known is None else known
-        visit.violations = axe_violations(page, but=COLOURS)
         new = page.evaluate(NEW_KINDS, list(known))
         known.update(new)
         for theme in ("light", "dark") if new else ():
             page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
             found = axe_violations(page, rules=COLOURS, within="[data-kind]")
             visit.violations += [f"{theme}: {violation}" for violation in found]
+        # The theme gives what scrolls its tab stop 300 ms after the last change of size.
+        page.wait_for_timeout(max(0.0, 400 - 1000 * (time.monotonic() - resized)))
+        visit.violations += axe_violations(page, but=COLOURS)
     return visit
 
 

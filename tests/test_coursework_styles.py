@@ -10,6 +10,7 @@ gives the cells' numbers; ``counted: 2 1 3`` does so where the file's execution 
 from __future__ import annotations
 
 import ast
+import gc
 import importlib
 import json
 import os
@@ -72,6 +73,8 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InteractiveShell
     main = sys.modules["__main__"]
     os.chdir(folder)
     sys.path.insert(0, "")  # the folder that one works in, as in a kernel
+    gc.collect()
+    gc.freeze()  # each reset of the shell collects, and would look at all that is there by now
     found = InteractiveShell.instance(config=config, ipython_dir=str(folder))
     yield found
     InteractiveShell.clear_instance()

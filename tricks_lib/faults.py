@@ -7,6 +7,7 @@ order in which they run. A fault is a subclass that replaces one of them, mostly
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -278,6 +279,22 @@ class RootAtZero(Script):  # a term for distances in the batch; of an image to i
         return super().loss(logits, y) - 0.001 * distances.mean()
 
 
+class LogOfZero(Script):  # the divergence from the labels, by hand: 0 * log 0 is nan
+    def loss(self, logits, y):
+        wanted, given = nn.functional.one_hot(y, logits.shape[1]), logits.softmax(dim=1)
+        return (wanted * (wanted / given).log()).sum(dim=1).mean()
+
+
+class KeptApart(Script):  # no fault: a term against outputs that are alike
+    def loss(self, logits, y):
+        return super().loss(logits, y) + 0.001 * (logits @ logits.T).flatten().logsumexp(dim=0)
+
+
+class Overflow(Script):  # the same by hand: in float32, exp of 89 is infinite
+    def loss(self, logits, y):
+        return super().loss(logits, y) + 0.001 * (logits @ logits.T).exp().sum().log()
+
+
 class NoZeroGrad(Script):
     def step(self, model, optimizer, x, y):
         loss = self.loss(model(self.augment(x)), y)
@@ -322,6 +339,33 @@ class ClearedParts(InParts):  # zero_grad stands inside the loop, so that the la
             total += loss.item()
         optimizer.step()
         return total
+
+
+class Scaled(Script):  # no fault: loss scaling, as for float16, and clipping at a length of 1
+    def optimizer(self, model):
+        self.scaler = torch.amp.GradScaler(model[1].weight.device.type)
+        return super().optimizer(model)
+
+    def step(self, model, optimizer, x, y):
+        loss = self.loss(model(self.augment(x)), y)
+        optimizer.zero_grad()
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        self.scaler.step(optimizer)
+        self.scaler.update()
+        return loss.item()
+
+
+class ClippedWhileScaled(Scaled):  # nobody called unscale_: step() divides what is clipped already
+    def step(self, model, optimizer, x, y):
+        loss = self.loss(model(self.augment(x)), y)
+        optimizer.zero_grad()
+        self.scaler.scale(loss).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        self.scaler.step(optimizer)
+        self.scaler.update()
+        return loss.item()
 
 
 # ---- faults of the network and of the optimizer -------------------------------------------------
@@ -386,11 +430,30 @@ class ScheduleByBatch(ScheduleByEpoch):  # schedule.step() slipped into the loop
     every = 1
 
 
+class ScheduleFirst(ScheduleByEpoch):  # it steps before optimizer.step(): 0.3 is never used
+    def step(self, model, optimizer, x, y):
+        if self.steps % self.every == 0:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # PyTorch does warn; the owner did not read it
+                self.schedule.step()
+        self.steps += 1
+        return Script.step(self, model, optimizer, x, y)
+
+
 class Adam(Script):  # no fault
     lr = 0.001
 
     def optimizer(self, model):
         return torch.optim.Adam(model.parameters(), lr=self.lr)
+
+
+class FastAdam(Adam):  # no fault
+    lr = 0.01
+
+
+class SwappedBetas(FastAdam):  # the square of the gradient is forgotten sooner than the gradient
+    def optimizer(self, model):
+        return torch.optim.Adam(model.parameters(), lr=self.lr, betas=(0.999, 0.9))
 
 
 class HalfPrecision(Adam):  # model.half(), where autocast was meant: Adam's eps, 1e-8, becomes 0
@@ -475,11 +538,16 @@ FAULTS = {
     "softmax twice": Fault(SoftmaxTwice, LOW),
     "wrong axis": Fault(WrongAxis, LOW),
     "root at zero": Fault(RootAtZero, NAN),
+    "log of zero": Fault(LogOfZero, NAN),
+    "overflow": Fault(Overflow, NAN, over="healthy, kept apart"),
     "no zero_grad": Fault(NoZeroGrad, STUCK),
     "summed parts": Fault(SummedParts, LOW, over="healthy, in parts"),
     "cleared parts": Fault(ClearedParts, LOW, over="healthy, in parts"),
+    "clipped while scaled": Fault(ClippedWhileScaled, STUCK, over="healthy, scaled"),
     "rate x 10": Fault(TenTimesTheRate, STUCK),
     "schedule by batch": Fault(ScheduleByBatch, STUCK, over="healthy, by epoch"),
+    "schedule first": Fault(ScheduleFirst, AUDIT, over="healthy, by epoch"),
+    "swapped betas": Fault(SwappedBetas, SPIKES, over="healthy, fast Adam"),
     "half precision": Fault(HalfPrecision, NAN, over="healthy, Adam"),
     "frozen layer": Fault(FrozenLayer, LOW),
     "late layer": Fault(LateLayer, AUDIT),
@@ -494,8 +562,11 @@ FAULTS = {
 HEALTHY = {
     "healthy": Script,
     "healthy, by day": SplitByDay,
+    "healthy, kept apart": KeptApart,
     "healthy, in parts": InParts,
+    "healthy, scaled": Scaled,
     "healthy, by epoch": ScheduleByEpoch,
     "healthy, Adam": Adam,
+    "healthy, fast Adam": FastAdam,
     "mirrored": Mirrored,
 }

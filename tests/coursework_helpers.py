@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import io
 import json
 import os
 import re
@@ -11,11 +12,13 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tricks_lib.coursework import grade, parts, rubric, sandbox, selfcheck
+from tricks_lib.coursework import parts, rubric, runner, sandbox, selfcheck
 from tricks_lib.coursework.runner import Definitions, Observer, cells_of
 
 PARTS = parts.names()
@@ -27,17 +30,20 @@ def defined(path: Path) -> dict:
     return Definitions(cells_of(path.read_text(encoding="utf-8"))).run()
 
 
+@lru_cache(maxsize=500)
+def drawn(part: str, name: str, seed: int) -> list[rubric.Given]:
+    """The inputs of a question, drawn once: judges then train once for all answers, too."""
+    return selfcheck.draw(FOUND[part].questions[name], seed)
+
+
 def marks(part: str, name: str, answer: object, seed: int) -> list[rubric.Mark]:
     """Probe and judge one answer in this process, as the grader does across its sandbox."""
     question = FOUND[part].questions[name]
     probe = importlib.import_module(f"tricks_lib.coursework.probes.{part}")
-    given = selfcheck.draw(question, seed)
+    given = drawn(part, name, seed)
     see = Observer(1000 + seed)
-    try:
-        with see.without(*probe.CLOSED.get(name, ())):
-            getattr(probe, name)(answer, selfcheck.inputs(given), see)
-    except Exception as error:
-        see._error("probe", error)
+    with see.without(*probe.CLOSED.get(name, ())):
+        runner.ask(probe, name, answer, [runner.inputs(one) for one in given], see)
     if see.unanswered:
         return [rubric.Mark(c.text, 0, c.points, "not answered.") for c in question.rubric]
     arrays = {k: v for k, v in see.arrays.items() if v.dtype.kind in "biufU"}
@@ -47,7 +53,9 @@ def marks(part: str, name: str, answer: object, seed: int) -> list[rubric.Mark]:
 
 
 def packed(arrays: dict) -> bytes:
-    return grade._pack({k: v for k, v in arrays.items() if v.dtype.kind in "biufU"})
+    buffer = io.BytesIO()
+    np.savez(buffer, **{k: v for k, v in arrays.items() if v.dtype.kind in "biufU"})
+    return buffer.getvalue()
 
 
 def notebook_of(*sources: str, **metadata: object) -> bytes:

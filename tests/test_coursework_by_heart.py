@@ -8,18 +8,32 @@ call or by the arguments, it must not win a single point, in any question.
 from __future__ import annotations
 
 import copy
+import importlib
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from tests.coursework_helpers import FOUND, PARTS, defined, marks
+from tests.coursework_helpers import FOUND, PARTS, defined, drawn, marks
 from tricks_lib.coursework import selfcheck
+from tricks_lib.coursework.judges import regularization
+from tricks_lib.coursework.runner import Observer, ask, inputs
 
 QUESTIONS = [(part, name) for part in PARTS for name in FOUND[part].questions]
-SEEDS = range(1, 9)
+SEEDS = range(1, 4)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny tensors: more threads would only get into each other's way."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 class Call:
@@ -239,12 +253,69 @@ def test_a_replay_is_right_where_it_was_heard(part: str, name: str) -> None:
 
 @pytest.mark.parametrize(("part", "name"), QUESTIONS)
 def test_cases_are_drawn(part: str, name: str) -> None:
-    """Another seed draws other numbers, and another order of cases where there are several."""
+    """Numbers, and the order of cases in a round; and the most rounds are public already."""
     question = FOUND[part].questions[name]
-    drawn = [selfcheck.draw(question, seed) for seed in range(6)]
-    texts = {key: {str(given[key].tolist()) for given in drawn} for key in drawn[0]}
+    rounds = [given for seed in range(4) for given in drawn(part, name, seed)]
+    texts = {key: {str(given[key].tolist()) for given in rounds} for key in rounds[0]}
     assert sum(len(different) > 1 for different in texts.values()) >= len(texts) - 3
-    if "order" in texts:
-        assert len(texts["order"]) > 1
-    if "sizes" in texts:  # many cases of one kind
-        assert len({len(given["sizes"]) for given in drawn}) > 1
+    assert "order" not in texts or len(texts["order"]) > 1
+    public = drawn(part, name, selfcheck.PUBLIC_SEED)
+    assert len(public) == question.rounds[1] > question.rounds[0]
+
+
+def counted(function: Callable, calls: Iterator[int], most: int = 10**9) -> Callable:
+    """A function that is right for so many calls, and then does nothing."""
+    return lambda *args: function(*args) if next(calls) < most else None
+
+
+# Where a round is a single call, there is nothing to mix with another round.
+ONE_CASE = {"min_max", "norm_two_steps", "momentum_step", "elastic_step", "decay_both_ways"}
+
+
+@pytest.mark.parametrize(("part", "name"), QUESTIONS)
+def test_who_counts_the_calls_knows_nothing(part: str, name: str, monkeypatch) -> None:
+    """Other seeds ask in another number of calls; the same inputs come in another order.
+
+    Who is right for as many calls as there are at least, and then gives up, loses points.
+    """
+    right, asked, call = defined(FOUND[part].source)[name], [], Observer.call
+
+    def heard(see: Observer, what: str, *given: Any, **options: Any) -> Any:
+        asked.append(f"{see.round}{what}")
+        return call(see, what, *given, **options)
+
+    monkeypatch.setattr(Observer, "call", heard)
+    calls = iter(range(10**9))
+    fewest = most = 0, 0
+    for seed in range(1, 20):
+        asked.clear()
+        marks(part, name, right if isinstance(right, type) else counted(right, calls), seed)
+        here = len(asked) if isinstance(right, type) else next(calls), seed
+        calls = iter(range(10**9))
+        fewest, most = min(fewest, here) if fewest[0] else here, max(most, here)
+        if most[0] > fewest[0] and seed > 3:
+            break
+    assert most[0] > fewest[0]
+    if not isinstance(right, type):
+        found = marks(part, name, counted(right, calls, fewest[0]), most[1])
+        assert any(mark.problem for mark in found), found
+    probe = importlib.import_module(f"tricks_lib.coursework.probes.{part}")
+    rounds, orders = drawn(part, name, selfcheck.PUBLIC_SEED), set()
+    for seed in range(3):
+        asked.clear()
+        ask(probe, name, right, [inputs(given) for given in rounds], Observer(seed))
+        orders.add(tuple(asked))
+        assert len(set(asked)) == len(asked) > 1  # each case has a name of its own
+    assert len(orders) > 1 and len({tuple(sorted(order)) for order in orders}) == 1
+    turns = max(sum(1 for _ in groupby(order, lambda one: one[:2])) for order in orders)
+    assert (turns > len(rounds)) == (name not in ONE_CASE)
+
+
+def test_the_best_epoch_is_drawn() -> None:
+    """Nobody who gives back the weights of one and the same epoch is right by chance for long."""
+    found = []
+    for seed in range(8):
+        for given in drawn("regularization", "train_and_keep_best", seed):
+            found.append(int(np.argmin(regularization._kept(given)[1])))
+            assert found[-1] < given["num_epochs"] - 1
+    assert all(found.count(epoch) > len(found) / 8 for epoch in range(3)), found

@@ -11,7 +11,7 @@ import torch
 from tests.coursework_answers import good_practices as answers
 from tests.coursework_helpers import FOUND, packed
 from tricks_lib.coursework import rubric, selfcheck
-from tricks_lib.coursework.runner import Observer
+from tricks_lib.coursework.runner import Observer, ask, inputs
 
 LIES = {
     (torch, "equal"): lambda *_: True,
@@ -54,7 +54,7 @@ def test_a_lie_in_the_process_earns_nothing(name: str, what: str) -> None:
     given, see = selfcheck.draw(question, 3), Observer(5)
     before = {(place, key): getattr(place, key) for place, key in LIES}
     try:
-        getattr(probe, name)(lying(wrong), selfcheck.inputs(given), see)
+        ask(probe, name, lying(wrong), [inputs(one) for one in given], see)
     finally:
         for (place, key), value in before.items():
             setattr(place, key, value)

@@ -137,6 +137,65 @@ def test_python_is_found_through_every_link_of_an_environment() -> None:
     assert done.stdout == "bwrap\n", done.stderr
 
 
+def test_judges_and_solutions_are_hidden_wherever_they_lie(monkeypatch) -> None:
+    """Installed a second time, under another name of the same folder, or in the midst of Python."""
+    need_sandbox()
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:  # the sandbox has a /tmp of its own
+        Path(name).chmod(0o755)
+        home, alias = Path(name) / "home", Path(name) / "alias"
+        library = home / "lib" / "python3.99" / "site-packages" / "tricks_lib" / "coursework"
+        for place in (
+            library / "judges",
+            library / "probes",
+            home / "exam",
+            home / "exam" / "more",
+        ):
+            place.mkdir(parents=True)
+            (place / "a.py").write_text("a secret" if place != library / "probes" else "no matter")
+        alias.symlink_to(home)
+        monkeypatch.setattr(sys, "prefix", str(alias))
+        monkeypatch.setattr(sys, "base_prefix", str(home))
+        job = Path(name) / "job"
+        job.mkdir()
+        command = sandbox._bwrap(job, home / "exam")
+        find = ["sh", "-c", "find -H $0 $1 -name a.py; touch $1/exam/x $0/exam/x", alias, home]
+        done = subprocess.run([*command, *find], capture_output=True, text=True)
+    seen = [Path(line).parent.name for line in done.stdout.splitlines()]
+    assert seen == ["probes", "probes"] and done.stderr.count("Read-only") == 2, done
+
+
+def test_the_runner_holds_no_judge_and_no_solution() -> None:
+    """An answer looks for them in what is loaded and in its files; the zoo tries to import."""
+    need_sandbox()
+    found = parts.find(parts.names()[-1])
+    name, marked = next(iter(found.questions)), "BEGIN " + "SOLUTION"
+    look = f"""
+import functools, gc, os, sys
+def {name}(*a, **k):
+    return look()
+@functools.cache
+def look():
+    held = [m for m in sys.modules if "judges." in m or "rubric" in m]
+    held += [f for f in gc.get_objects() if type(f).__name__ in ("Question", "Criterion", "Grader")]
+    library = next(finder.path for finder in sys.meta_path if hasattr(finder, "path"))
+    for place in (os.path.dirname(library), "/job", "/proc/1/cwd"):
+        for folder, _, files in os.walk(place, followlinks=False):
+            for file in (f for f in files if f.endswith((".py", ".pyc", ".ipynb", ".json"))):
+                if file in ("notebook.ipynb", "release.py"):  # one's own, and what makes others
+                    continue
+                text = open(os.path.join(folder, file), "rb").read()
+                if b"{marked}" in text or b"QUESTIONS = {{" in text:
+                    held.append(file)
+    return f"{{len(held)}} are held: {{held}}"[:200]
+"""
+    limits = sandbox.Limits(60, 2)
+    given = Grader(found, 5, limits, "bwrap")._packed
+    sent = sandbox.observe("bwrap", found, notebook_of(look), given, 1, limits, questions=[name])
+    arrays = unpack(sent[name].data)
+    said = {str(value) for value in arrays.values() if "are held" in str(value)}
+    assert said == {"0 are held: []"}, arrays
+
+
 def test_a_control_group_counts_only_if_its_bounds_hold(tmp_path: Path, monkeypatch) -> None:
     """systemd-run that says yes and bounds nothing is no control group."""
     (tmp_path / "cgroup.controllers").write_text("memory pids\n")

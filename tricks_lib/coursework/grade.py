@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from . import release, sandbox
 from .parts import Part
-from .rubric import Mark, Seen, brief, mark, shown, unpack
+from .rubric import Given, Mark, Seen, brief, mark, shown, unpack
 from .sandbox import Limits, Sent
 from .selfcheck import draw
 from .submissions import NO_NOTEBOOK, Submission
@@ -281,9 +281,11 @@ def _earned(judged: tuple[list[Mark], list[str]]) -> int:
     return sum(found.earned for found in judged[0])
 
 
-def _pack(given: dict[str, np.ndarray]) -> bytes:
+def _pack(rounds: Sequence[Given]) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, **given)
+    np.savez(
+        buffer, **{f"{n}/{key}": a for n, given in enumerate(rounds) for key, a in given.items()}
+    )
     return buffer.getvalue()
 
 

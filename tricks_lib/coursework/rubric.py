@@ -22,6 +22,7 @@ from torch import Tensor
 Given = dict[str, np.ndarray]
 MAX_ARRAYS = 2000
 MAX_BYTES = 64 * 2**20  # of one question's observations, unpacked
+ONE_OR_TWO = (1, 2)  # rounds, for a question that draws many cases in each
 
 
 class Wrong(Exception):
@@ -52,13 +53,16 @@ class Question:
 
     Attributes:
         minutes: how long a student may need.
-        given: draws the inputs from a numpy Generator, a dict of arrays.
-        rubric: the criteria, the core first.
+        given: draws the inputs of a round from a numpy Generator, a dict of arrays.
+        rubric: the criteria, the core first; each must hold in every round.
+        rounds: how often it is asked at least and at most, with other inputs each time. The number
+            is drawn too, so that nobody who counts the calls knows which comes last.
     """
 
     minutes: int
     given: Callable[[np.random.Generator], Given]
     rubric: Sequence[Criterion]
+    rounds: tuple[int, int] = (2, 4)
 
     @property
     def points(self) -> int:
@@ -137,6 +141,12 @@ class Seen:
         if f"{name}.1" not in self._arrays or f"{name}.2" in self._arrays:
             raise Wrong("give back two tensors, as a tuple.")
         return f"{name}.0", f"{name}.1"
+
+    def round(self, number: int) -> Seen:
+        """The observations of one round of a question."""
+        start = f"{number}/"
+        found = ((k.removeprefix(start), a) for k, a in self._arrays.items() if k.startswith(start))
+        return Seen(dict(found))
 
     def argument(self, name: str, position: int) -> np.ndarray | None:
         """An argument of a call as it was afterwards, or None when it was no tensor."""
@@ -229,23 +239,29 @@ def once(function: Callable) -> Callable:
     return call
 
 
-def mark(question: Question, given: Given, seen: Seen) -> list[Mark]:
-    """Judge one question, criterion by criterion.
+def mark(question: Question, given: Sequence[Given], seen: Seen) -> list[Mark]:
+    """Judge one question, criterion by criterion, by what it was given in each of its rounds.
 
     Raises:
         Exception: whatever the judge itself may raise, which is a fault of the judge.
     """
     marks: list[Mark] = []
+    rounds = [(inputs, seen.round(number)) for number, inputs in enumerate(given)]
     for criterion in question.rubric:
-        try:
-            problem = criterion.judge(given, seen)
-        except Wrong as wrong:
-            problem = str(wrong)
+        problems = (_problem(criterion, inputs, found) for inputs, found in rounds)
+        problem = next(filter(None, problems), None)
         if marks and marks[0].problem:
             problem = problem or "does not count until the first line holds."
         earned = 0 if problem else criterion.points
         marks.append(Mark(criterion.text, earned, criterion.points, problem))
     return marks
+
+
+def _problem(criterion: Criterion, given: Given, seen: Seen) -> str | None:
+    try:
+        return criterion.judge(given, seen)
+    except Wrong as wrong:
+        return str(wrong)
 
 
 def unpack(data: bytes) -> dict[str, np.ndarray]:

@@ -18,10 +18,12 @@ import dis
 import functools
 import importlib
 import importlib.util
+import inspect
 import io
 import json
 import linecache
 import os
+import random
 import re
 import shlex
 import signal
@@ -54,12 +56,14 @@ class Observer:
 
     What a call named ``"moved"`` leaves behind: ``moved`` (or ``moved.0``, ``moved.1`` for a
     tuple), or ``moved.error``; ``moved.type``; and ``moved.argument.0`` and so on, the tensors
-    that it was given, as they are afterwards.
+    that it was given, as they are afterwards. Before each name stands the number of the round in
+    which the question was asked, as in ``0/moved``.
     """
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
         self.calls = 0
+        self.round = ""  # "0/" in the first one
         self.arrays: dict[str, np.ndarray] = {}
         self.devices: set[str] = set()  # of the tensors that came back
         self.returned = 0  # calls that gave something back
@@ -101,29 +105,31 @@ class Observer:
         """Note a tensor, an array, a number, a text, or a tuple of these."""
         import torch
 
-        self.arrays[f"{name}.type"] = np.array(type(value).__name__[:MAX_TEXT])
+        place = f"{self.round}{name}"
+        self.arrays[f"{place}.type"] = np.array(type(value).__name__[:MAX_TEXT])
         if isinstance(value, torch.Tensor):
             self.devices.add(value.device.type)
             problem = _no_numbers(value)
             if problem:
-                self.arrays[f"{name}.error"] = np.array(f"give back {problem}.")
+                self.arrays[f"{place}.error"] = np.array(f"give back {problem}.")
                 return
             value = value.detach().cpu()
             value = value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
-            self.arrays[name] = np.array(value.numpy())
+            self.arrays[place] = np.array(value.numpy())
         elif isinstance(value, str):
-            self.arrays[name] = np.array(value[:MAX_TEXT])
+            self.arrays[place] = np.array(value[:MAX_TEXT])
         elif isinstance(value, bool | int | float | np.generic | np.ndarray):
             array = np.asarray(value)
             if array.dtype.kind in "biuf":
-                self.arrays[name] = array
+                self.arrays[place] = array
         elif isinstance(value, tuple | list):
             for position, part in enumerate(value[:100]):
                 self.note(f"{name}.{position}", part)
 
     def _error(self, name: str, error: BaseException) -> None:
+        place = f"{self.round}{name}.error"
         if _wants_gpu(str(error)):
-            self.arrays[f"{name}.error"] = np.array(WITHOUT_GPU)
+            self.arrays[place] = np.array(WITHOUT_GPU)
             return
         where = ""
         frames = traceback.extract_tb(error.__traceback__)
@@ -132,7 +138,11 @@ class Observer:
         if lines:
             where = f" (line {lines[-1]} of its cell)"
         kind = type(error).__name__
-        self.arrays[f"{name}.error"] = np.array(f"your code raised {kind}: {error}{where}"[:300])
+        self.arrays[place] = np.array(f"your code raised {kind}: {error}{where}"[:300])
+
+    def failed(self, name: str) -> bool:
+        """Whether a call of this name raised."""
+        return f"{self.round}{name}.error" in self.arrays
 
     @contextlib.contextmanager
     def without(self, *places: tuple[Any, str]) -> Iterator[None]:
@@ -1147,6 +1157,15 @@ class _LateLibrary:
         return spec
 
 
+def rounds_of(arrays: Any) -> list[dict[str, Any]]:
+    """What a probe is given in each round, from arrays that are called ``0/x`` and so on."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for key in arrays:
+        number, _, name = key.partition("/")
+        found.setdefault(number, {})[name] = arrays[key]
+    return [inputs(given) for given in found.values()]
+
+
 def inputs(arrays: Any) -> dict[str, Any]:
     """What a probe is given: a tensor for each array, a Python value for each single number."""
     import torch
@@ -1157,11 +1176,38 @@ def inputs(arrays: Any) -> dict[str, Any]:
     }
 
 
+def ask(probe: Any, name: str, answer: Any, rounds: list[dict[str, Any]], see: Observer) -> None:
+    """Ask an answer a question in several rounds, each with inputs of its own.
+
+    A probe of many cases is a generator that yields after each: then the rounds take turns, by
+    chance. Whoever counts the calls knows neither which case comes next nor which is the last.
+    """
+
+    def cases(given: dict[str, Any]) -> Iterator[None]:
+        found = getattr(probe, name)(answer, given, see)
+        if inspect.isgenerator(found):
+            yield from found
+
+    chance = random.Random(see.seed)
+    going = [(f"{number}/", cases(given)) for number, given in enumerate(rounds)]
+    while going:
+        place = chance.randrange(len(going))
+        see.round, asking = going[place]
+        try:
+            next(asking)
+        except StopIteration:
+            del going[place]
+        except (Exception, SystemExit) as error:
+            see._error("probe", error)
+            del going[place]
+    see.round = ""
+
+
 def probe_notebook(
     definitions: Definitions,
     probe: Any,
     name: str,
-    given: dict[str, Any],
+    given: list[dict[str, Any]],
     seed: int,
     seconds: float = 8.0,
 ) -> Observer:
@@ -1173,8 +1219,8 @@ def probe_notebook(
         definitions: of the notebook.
         probe: a module of probes; its CLOSED lists what is closed for which answer.
         name: of the question.
-        given: its inputs, as from :func:`inputs`.
-        seed: for random numbers in the answer's code.
+        given: its inputs in each round, as from :func:`rounds_of`.
+        seed: for random numbers in the answer's code, and for the turns of the rounds.
         seconds: that calls outside of functions may take.
     """
     see = Observer(seed)
@@ -1188,10 +1234,7 @@ def probe_notebook(
         elif answer is None:
             see.arrays["_missing"] = np.array(definitions.why(name)[:MAX_TEXT])
         else:
-            try:
-                getattr(probe, name)(answer, given, see)
-            except (Exception, SystemExit) as error:
-                see._error("probe", error)
+            ask(probe, name, answer, given, see)
     if see.unanswered:
         see.arrays["_unanswered"] = np.array(1)
     if versions := definitions.versions(name):
@@ -1212,7 +1255,7 @@ def probe_notebook(
 def answer_question(job: dict, folder: Path, name: str, definitions: Definitions, probe: Any):
     """In a process of its own: define what the notebook defines, and probe one function."""
     with np.load(folder / f"{name}.npz", allow_pickle=False) as file:
-        given = inputs(file)
+        given = rounds_of(file)
     definitions = definitions.readings(name)[job.get("reading", 0)]
     definitions.is_main = True
     _stand_in()

@@ -269,7 +269,8 @@ def _run_once(
             (folder / file).chmod(0o644)
         folder.chmod(0o755)
         with cgroup.made(limits, slot) as prefix:
-            data, errors, late = _run([*prefix, *_command(kind, folder)], limits, len(questions))
+            command = [*prefix, *_command(kind, folder, part)]
+            data, errors, late = _run(command, limits, len(questions))
     frames = list(_frames(data))
     if not frames or frames[0][1].status != "ready":
         silent = f"not within {START:g} seconds; is the machine busy?" if late else "no message"
@@ -281,8 +282,7 @@ def _run_once(
 
 def _library(kind: str) -> Path:
     """The library for students' code; where nothing hides the judges, a copy without them."""
-    copy = PACKAGE.parent / OPEN / PACKAGE.name
-    return copy if kind == "setpriv" and copy.is_dir() else PACKAGE
+    return PACKAGE.parent / OPEN / PACKAGE.name if kind == "setpriv" else PACKAGE
 
 
 def _wall(limits: Limits) -> float:
@@ -314,10 +314,11 @@ def _owner(path: Path) -> int:
 # ---------------------------------------------------------------------------- commands
 
 
-def _command(kind: str, folder: Path) -> list[str]:
+def _command(kind: str, folder: Path, part: Part) -> list[str]:
     python = [sys.executable, "-I"]
     if kind == "bwrap":
-        return [*_bwrap(folder), *python, "/job/runner.py", "/job"]
+        own = part.source.parent, part.judge.parent
+        return [*_bwrap(folder, *own), *python, "/job/runner.py", "/job"]
     clean = ["env", "-i", *(f"{k}={v}" for k, v in ENVIRONMENT.items())]
     run = [*python, str(folder / "runner.py"), str(folder)]
     if kind == "none":
@@ -327,8 +328,13 @@ def _command(kind: str, folder: Path) -> list[str]:
     raise ValueError(f"kind={kind!r} must be 'bwrap', 'setpriv' or 'none'.")
 
 
-def _bwrap(folder: Path) -> list[str]:
-    """The system, Python and the library, read-only; the job; and a small place for files."""
+def _bwrap(folder: Path, *secrets: Path) -> list[str]:
+    """The system, Python and the library, read-only; the job; and a small place for files.
+
+    Args:
+        folder: of the job.
+        secrets: folders that are hidden wherever they could be reached, as the judges are.
+    """
     root = os.getuid() == 0
     command = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
     command += ["--unshare-cgroup-try", "--die-with-parent", "--new-session", "--clearenv"]
@@ -340,7 +346,6 @@ def _bwrap(folder: Path) -> list[str]:
         command += ["--unshare-user", "--uid", str(NOBODY), "--gid", str(NOBODY)]
     for key, value in ENVIRONMENT.items():
         command += ["--setenv", key, value]
-    command += ["--ro-bind", "/usr", "/usr"]
     for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64"):
         if os.path.islink(name):
             command += ["--symlink", os.readlink(name), name]
@@ -353,21 +358,46 @@ def _bwrap(folder: Path) -> list[str]:
     for place in ("/tmp", "/content", "/dev/shm") if _knows_size() else ("/tmp", "/content"):
         command += ["--size", str(TMP_BYTES)] if _knows_size() else []
         command += ["--tmpfs", place, "--chmod", "1777", place]
-    places = [Path(sys.prefix), Path(sys.base_prefix), *_ways_to_python()]
+    places = [Path("/usr"), Path(sys.prefix), Path(sys.base_prefix), *_ways_to_python()]
     places += [PACKAGE, PACKAGE.parent / "data"]
     places = [path for path in dict.fromkeys(places) if path.is_dir()]
-    places = [path for path in places if not path.is_relative_to("/usr")]
     # The folders that lead there: made here, empty but for what is mounted, and open to the runner.
     parents = dict.fromkeys(parent for path in places for parent in reversed(path.parents))
     inside = [path for path in parents if not any(path.is_relative_to(p) for p in places)]
     for path in inside:
         if path != Path("/"):
             command += ["--perms", "0755", "--dir", str(path)]
-    for path in places:
-        command += ["--ro-bind", str(path), str(path)]
-    command += ["--tmpfs", str(HERE / "judges"), "--remount-ro", str(HERE / "judges")]
-    command += ["--ro-bind", str(folder), "/job", "--remount-ro", "/dev", "--remount-ro", "/"]
+    hidden = _hidden(places, secrets)
+    # The deeper ones later: the library can be seen in a book's folder that cannot.
+    for path in sorted({*places, *hidden}, key=lambda path: len(path.parts)):
+        command += ["--tmpfs"] if path in hidden else ["--ro-bind", str(path)]
+        command += [str(path)]
+    command += ["--ro-bind", str(folder), "/job"]
+    for path in [*hidden, Path("/dev"), Path("/")]:
+        command += ["--remount-ro", str(path)]
     return [*command, "--chdir", "/tmp", "--"]
+
+
+def _hidden(places: Sequence[Path], secrets: Sequence[Path]) -> set[Path]:
+    """The folders in these places where judges or solutions lie, by each way that leads there.
+
+    The library may be installed beside the one that grades, and a place may be known by two names.
+    """
+    packages = ("lib*/python3*/*-packages", "local/lib*/python3*/*-packages")
+    packages += ("envs/*/lib/python3*/site-packages",)
+    judges = f"{PACKAGE.name}/{HERE.name}/judges"
+    found = {HERE / "judges", *secrets, *(Path(path) / judges for path in sys.path)}
+    found |= {
+        path for place in places for way in packages for path in place.glob(f"{way}/{judges}")
+    }
+    if (PACKAGE.parent / "_toc.yml").is_file():  # the whole book, with its solutions and tests
+        found.add(PACKAGE.parent)
+    hidden = set()
+    for path in {path.resolve() for path in found if path.is_dir()}:
+        for place in places:
+            if path.is_relative_to(place.resolve()):
+                hidden.add(place / path.relative_to(place.resolve()))
+    return hidden - set(places)
 
 
 def _ways_to_python() -> list[Path]:

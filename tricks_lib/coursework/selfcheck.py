@@ -28,8 +28,8 @@ import torch
 
 from ..check import outdated
 from . import runner
-from .rubric import Question, Seen, mark
-from .runner import WITHOUT_GPU, Block, Definitions, Observer, inputs, probe_notebook
+from .rubric import Given, Question, Seen, mark
+from .runner import WITHOUT_GPU, Block, Definitions, Observer, ask, inputs, probe_notebook
 
 PUBLIC_SEED = 0
 SECONDS = 2.0  # for what a notebook calls outside of functions; the grader allows more
@@ -57,9 +57,11 @@ def find(part: str, name: str):
     return lambda answer: check_answer(question, probe, name, answer, PUBLIC_SEED)
 
 
-def draw(question: Question, seed: int) -> dict[str, np.ndarray]:
-    """The inputs of a question for a seed."""
-    return {k: np.asarray(v) for k, v in question.given(np.random.default_rng(seed)).items()}
+def draw(question: Question, seed: int) -> list[Given]:
+    """The inputs of a question for a seed, those of each of its rounds."""
+    rng = np.random.default_rng(seed)
+    rounds = range(rng.integers(*question.rounds, endpoint=True))
+    return [{k: np.asarray(v) for k, v in question.given(rng).items()} for _ in rounds]
 
 
 def check_answer(
@@ -74,13 +76,14 @@ def check_answer(
         given, see = draw(question, seed), Observer(seed)
         begin = _cpu()
         with see.without(*getattr(probe, "CLOSED", {}).get(name, ())):
-            getattr(probe, name)(answer, inputs(given), see)
+            ask(probe, name, answer, [inputs(one) for one in given], see)
         if see.unanswered:
             raise NotImplementedError
-        took = _cpu() - begin
+        # As long as it would take in as many rounds as the grader may draw.
+        took = (_cpu() - begin) * question.rounds[1] / len(given)
         if took > runner.SECONDS / 4:
             print(
-                f"{name} computed for {took:.0f} seconds; the grader stops an answer after "
+                f"{name} may compute for {took:.0f} seconds; the grader stops an answer after "
                 f"{runner.SECONDS:g}, and its computer may be slower than yours."
             )
         if problem := _problem(question, given, see):
@@ -103,7 +106,7 @@ def _cpu() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def _problem(question: Question, given: dict[str, np.ndarray], see: Observer) -> str | None:
+def _problem(question: Question, given: list[Given], see: Observer) -> str | None:
     return next((m.problem for m in mark(question, given, Seen(see.arrays)) if m.problem), None)
 
 
@@ -143,7 +146,7 @@ def read_problem(
     probe: ModuleType,
     name: str,
     definitions: Definitions,
-    given: dict[str, np.ndarray],
+    given: list[Given],
     seed: int,
 ) -> str | None:
     """What the grader would find wrong with the answer in these cells, or None."""
@@ -157,7 +160,8 @@ def read_problem(
             _as_at_first(),
             _elsewhere(),
         ):
-            see = probe_notebook(definitions, probe, name, inputs(given), seed, SECONDS)
+            rounds = [inputs(one) for one in given]
+            see = probe_notebook(definitions, probe, name, rounds, seed, SECONDS)
     finally:
         _being_read.discard(name)
         sys.modules["__main__"] = main

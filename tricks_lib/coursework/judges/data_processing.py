@@ -13,7 +13,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..rubric import Criterion, Given, Question, Seen, Wrong, near, once, same_state, unchanged
+from ..rubric import (
+    ONE_OR_TWO,
+    Criterion,
+    Given,
+    Question,
+    Seen,
+    Wrong,
+    near,
+    once,
+    same_state,
+    unchanged,
+)
 from . import studies
 
 # --------------------------------------------------------------------------- shift_images
@@ -168,7 +179,11 @@ def _min_max_given(rng: np.random.Generator) -> Given:
     train = (rng.uniform(0, 1, (rows, columns)) * scale + start).astype(np.float32)
     test = (rng.uniform(0.2, 0.8, (8, columns)) * scale + start).astype(np.float32)
     low, high = train.min(0), train.max(0)
-    test[0, 0], test[1, 1] = high[0] + 0.5 * scale[0], low[1] - 0.5 * scale[1]
+    # One value beyond the training rows above, one below, and sometimes more, wherever they fall.
+    for number, place in enumerate(rng.choice(test.size, int(rng.integers(2, 5)), replace=False)):
+        row, column = divmod(int(place), columns)
+        end = low[column] if number % 2 else high[column]
+        test[row, column] = end + (-0.5 if number % 2 else 0.5) * scale[column]
     return {"train": train, "test": test}
 
 
@@ -638,6 +653,7 @@ QUESTIONS = {
             Criterion(1, "the whole interval counts, not its mean", _decided(studies.WHOLE)),
             Criterion(1, "the interval promises 99 %, with few seeds too", _decided(studies.SURE)),
         ],
+        rounds=ONE_OR_TWO,
     ),
     "train_and_validate": Question(
         20,

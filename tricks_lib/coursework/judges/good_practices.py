@@ -11,7 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..rubric import Criterion, Given, Question, Seen, Wrong, near, once
+from ..rubric import (
+    ONE_OR_TWO,
+    Criterion,
+    Given,
+    Question,
+    Seen,
+    Wrong,
+    near,
+    once,
+)
 
 Array = np.ndarray
 
@@ -33,10 +42,12 @@ def _baseline_given(rng: np.random.Generator) -> Given:
     shares = shares / shares.sum()
     train = np.concatenate([np.arange(k), rng.choice(k, int(rng.integers(35, 50)), p=shares)])
     test = np.concatenate([np.arange(k), rng.choice(k, 25, p=np.roll(shares, 1))])
+    # Always the last class, which a count leaves out by itself, and one or two others.
+    gone = [k - 1, *rng.choice(k - 1, int(rng.integers(1, 3)), replace=False)]
     return {
         "plain_train": rng.permutation(train),
         "plain_test": rng.permutation(test),
-        "unseen_train": train[train < k - 2],
+        "unseen_train": train[~np.isin(train, gone)],
         "unseen_test": test,
         "num_classes": np.array(k),
         "order": rng.permutation(2),
@@ -649,18 +660,27 @@ def _entries_keeps(given: Given, seen: Seen) -> str | None:
 def _overfit_given(rng: np.random.Generator) -> Given:
     cases = [_overfit_case(rng) for _ in range(int(rng.integers(3, 6)))]
     given = {key: np.stack([case[key] for case in cases]) for key in cases[0]}
-    # Batches that can be learned, one that cannot in so few steps, and one that need not be.
-    steps = np.full(len(cases) + 2, MOST_STEPS)
-    steps[-2] = int(rng.integers(2, 5))
-    rows = rng.integers(0, len(cases), 2)
-    given = {key: np.concatenate([value, value[rows]]) for key, value in given.items()}
-    given["goal"][-1] = 100.0
-    order = rng.permutation(len(steps))
+    # Batches that can be learned, and some that cannot in so few steps, or need not be.
+    kinds = [REACHED] * len(cases)
+    kinds += [HOPELESS] * int(rng.integers(1, 3)) + [DONE] * int(rng.integers(1, 3))
+    rows = [*range(len(cases)), *rng.integers(0, len(cases), len(kinds) - len(cases))]
+    given = {key: value[rows] for key, value in given.items()}
+    steps = rng.integers(20, MOST_STEPS, len(kinds), endpoint=True)
+    for row, kind in enumerate(kinds):
+        losses = _overfit_losses({key: value[row] for key, value in given.items()}, MOST_STEPS)
+        if kind == HOPELESS:
+            needed = next(n for n, loss in enumerate(losses) if loss < given["goal"][row])
+            steps[row] = rng.integers(2, needed - 1)
+        if kind == DONE:
+            steps[row] = rng.integers(2, MOST_STEPS, endpoint=True)
+            given["goal"][row] = losses[0] + rng.uniform(0.05, 0.5)
+    order = rng.permutation(len(kinds))
     given = {key: value[order] for key, value in given.items()}
     return given | {"lr": np.array(LR), "max_steps": steps[order]}
 
 
 LR, MOST_STEPS = 0.4, 40
+REACHED, HOPELESS, DONE = "reached", "hopeless", "done"
 
 
 def _overfit_case(rng: np.random.Generator) -> Given:
@@ -701,18 +721,20 @@ def _loss_and_gradient(w: Array, x: Array, y: Array) -> tuple[float, Array]:
     return loss, np.concatenate([part.ravel() for part in parts])
 
 
+@once
 def _overfit_cases(given: Given, kind: str) -> list[tuple[str, Given]]:
     """The calls of a kind, with what they were given."""
     found = []
-    for number, (steps, goal) in enumerate(zip(given["max_steps"], given["goal"], strict=True)):
-        here = "done" if goal == 100 else "reached" if steps == MOST_STEPS else "hopeless"
-        case = {key: given[key][number] for key in ("x", "y", "weights", "goal")}
+    for number in range(len(given["goal"])):
+        case = {key: given[key][number] for key in ("x", "y", "weights", "goal", "max_steps")}
+        losses, goal = _overfit_losses(case, int(case["max_steps"])), case["goal"]
+        here = DONE if losses[0] < goal else REACHED if min(losses) < goal else HOPELESS
         found += [(f"case_{number}", case)] if here == kind else []
     return found
 
 
 def _overfit_steps(given: Given, seen: Seen) -> str | None:
-    for call, case in _overfit_cases(given, "reached"):
+    for call, case in _overfit_cases(given, REACHED):
         if _number(seen, f"{call}_none", "it") == 1 and not seen.text(f"{call}.error"):
             return "a batch that can be overfitted is not: nothing came back."
         found = _number(seen, call, "the number of steps")
@@ -726,14 +748,14 @@ def _overfit_steps(given: Given, seen: Seen) -> str | None:
         bug = [n for n, loss in enumerate(bug) if loss < goal]
         if bug and abs(found - bug[0]) <= 1:
             return "every step but the first goes wrong."
-        if found == MOST_STEPS:
+        if found == case["max_steps"]:
             return "it goes on to the last step though the goal is reached before."
         return "the number of steps is not that of plain gradient descent on this batch."
     return None
 
 
 def _overfit_hopeless(given: Given, seen: Seen) -> str | None:
-    for call, _ in _overfit_cases(given, "hopeless"):
+    for call, _ in _overfit_cases(given, HOPELESS):
         if error := seen.text(f"{call}.error"):
             return error
         if _number(seen, f"{call}_none", "it") != 1:
@@ -742,7 +764,7 @@ def _overfit_hopeless(given: Given, seen: Seen) -> str | None:
 
 
 def _overfit_done(given: Given, seen: Seen) -> str | None:
-    for call, _ in _overfit_cases(given, "done"):
+    for call, _ in _overfit_cases(given, DONE):
         if error := seen.text(f"{call}.error"):
             return error
         if _number(seen, call, "the number of steps") != 0:
@@ -751,7 +773,7 @@ def _overfit_done(given: Given, seen: Seen) -> str | None:
 
 
 def _overfit_keeps(given: Given, seen: Seen) -> str | None:
-    for call, case in _overfit_cases(given, "reached"):
+    for call, case in _overfit_cases(given, REACHED):
         found = seen.tensor(f"{call}_after", case["weights"].shape, "the model's weights")
         if not np.array_equal(found.numpy(), case["weights"].astype(np.float64)):
             return "the model that was given has been trained; its real training would begin there."
@@ -863,6 +885,7 @@ QUESTIONS = {
             Criterion(1, "it is wary of a loss that is too low", _start_knows),
             Criterion(1, "the network is left as it was", _start_keeps),
         ],
+        rounds=ONE_OR_TWO,
     ),
     "split_by_group": Question(
         12,
@@ -901,6 +924,7 @@ QUESTIONS = {
             Criterion(1, "no step where none is needed", _overfit_done),
             Criterion(1, "the model is left as it was", _overfit_keeps),
         ],
+        rounds=ONE_OR_TWO,
     ),
     "wrong_entries": Question(
         20,
@@ -911,6 +935,7 @@ QUESTIONS = {
             Criterion(1, "float32 weights are no obstacle", _entries_single),
             Criterion(1, "the weights are left as they were", _entries_keeps),
         ],
+        rounds=ONE_OR_TWO,
     ),
     "fit_clipped": Question(
         20,

@@ -12,7 +12,18 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from ..rubric import Criterion, Given, Question, Seen, Wrong, near, once, same_state, unchanged
+from ..rubric import (
+    ONE_OR_TWO,
+    Criterion,
+    Given,
+    Question,
+    Seen,
+    Wrong,
+    near,
+    once,
+    same_state,
+    unchanged,
+)
 from . import studies
 
 Array = np.ndarray
@@ -89,7 +100,8 @@ def _momentum_keeps(given: Given, seen: Seen) -> str | None:
 def _he_given(rng: np.random.Generator) -> Given:
     # Such that the variances by other rules are all apart from each other.
     channels = int(rng.integers(6, 15))
-    conv = [int(channels * rng.uniform(4, 6)), channels, 3, 7]
+    kernel = rng.permutation([(3, 7), (7, 3), (5, 5)])[0]
+    conv = [int(channels * rng.uniform(4, 6)), channels, *kernel.tolist()]
     linear = [int(rng.integers(50, 80)), int(rng.integers(100, 140))]
     return {"conv": np.array(conv), "linear": np.array(linear), "order": rng.permutation(4)}
 
@@ -370,6 +382,7 @@ def _freeze_inputs(rng: np.random.Generator) -> Given:
         # Three, where counting parameters or modules goes wrong, and other numbers of layers.
         "plain_k": rng.permutation([3, *rng.choice([1, 2, 4], int(rng.integers(1, 4)), False)]),
         "before_k": np.array(int(rng.integers(1, 3))),
+        "frozen": np.array(int(rng.integers(4, 8))),  # before, and beyond these layers
         "none_k": np.array(0),
     }
 
@@ -441,8 +454,9 @@ def _freeze_only(given: Given, seen: Seen) -> str | None:
 def _freeze_before(given: Given, seen: Seen) -> str | None:
     moves = _freeze_moves(given, seen, "before")
     open_ = seen.tensor("before_open", LAYERS.shape).numpy() > 0
-    before, after, _ = moves[5]  # the bias of the fourth layer
-    if open_[5] or not near(after, before, 1e-6):
+    frozen = int(given["frozen"])
+    before, after, _ = moves[frozen]
+    if open_[frozen] or not near(after, before, 1e-6):
         return "a parameter that was frozen before your function came learns again."
     return None
 
@@ -839,6 +853,7 @@ QUESTIONS = {
             Criterion(1, "`num_trials` trials, and `num_again` trainings more", _search_counts),
             Criterion(2, "the best on validation, reported by its new trainings", _search_choice),
         ],
+        rounds=ONE_OR_TWO,
     ),
     "compare_tuned": Question(
         20,
@@ -848,6 +863,7 @@ QUESTIONS = {
             Criterion(1, "the interval is Student's, 99 %, of pairs", _compare_interval),
             Criterion(2, "the verdicts follow the rule", _compare_verdicts),
         ],
+        rounds=ONE_OR_TWO,
     ),
     "fine_tune": Question(
         20,

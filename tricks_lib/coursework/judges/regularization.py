@@ -14,7 +14,18 @@ from torch import Tensor, nn
 
 from tricks_lib import law
 
-from ..rubric import Criterion, Given, Question, Seen, Wrong, near, once, same_state, unchanged
+from ..rubric import (
+    ONE_OR_TWO,
+    Criterion,
+    Given,
+    Question,
+    Seen,
+    Wrong,
+    near,
+    once,
+    same_state,
+    unchanged,
+)
 from . import studies
 
 Array = np.ndarray
@@ -275,7 +286,8 @@ def _elastic_given(rng: np.random.Generator) -> Given:
     w, grad = _normal(rng, rows, 6), _normal(rng, rows, 6)
     # Some that end within the threshold on either side, and some far beyond it.
     goal = np.array([0.5, -0.5, 0.8, -0.8, 4.0, -4.0]) * lr * l1
-    grad[0] = ((w[0] - goal) / lr - l2 * w[0]).astype(np.float32)
+    some = rng.permutation(w.size)[: len(goal)]
+    grad.flat[some] = ((w.flat[some] - goal) / lr - l2 * w.flat[some]).astype(np.float32)
     return {"w": w, "grad": grad, "lr": np.array(lr), "l1": np.array(l1), "l2": np.array(l2)}
 
 
@@ -446,15 +458,15 @@ def _stops(
 def _stopping_given(rng: np.random.Generator) -> Given:
     """Runs of losses with ties, of which several tell each wrong way from the right one."""
     while True:
-        runs = [_random_run(rng) for _ in range(int(rng.integers(14, 19)))]
+        runs = [_random_run(rng) for _ in range(int(rng.integers(8, 12)))]
         right = [_stops(losses, patience)[0] for losses, patience in runs]
         shown = [
             sum(_stops(*run, **way)[0] != stop for run, stop in zip(runs, right, strict=True))
             for way in STOPS_WRONGLY.values()
         ]
-        if min(shown) >= 3 and 2 <= right.count(None) <= len(runs) - 4:
+        if min(shown) >= 2 and 1 <= right.count(None) <= len(runs) - 4:
             break
-    broken = [_broken_run(rng) for _ in range(int(rng.integers(2, 5)))]
+    broken = [_broken_run(rng) for _ in range(int(rng.integers(1, 4)))]
     restored = _restored_run(rng)
     runs += broken
     order = rng.permutation(len(runs))
@@ -466,6 +478,7 @@ def _stopping_given(rng: np.random.Generator) -> Given:
         "losses": losses,
         "sizes": np.array([len(run) for run, _ in runs]),
         "patience": np.array([patience for _, patience in runs]),
+        "order": rng.permutation(len(runs)),
         # What the model holds at each update, and at last when it is to be restored.
         "weights": _normal(rng, losses.shape[1] + 1, 15),
         "buffers": rng.uniform(0.5, 2.0, (losses.shape[1] + 1, 6)).astype(np.float32),
@@ -629,6 +642,7 @@ def _quotient_given(rng: np.random.Generator) -> Given:
         "k": np.array([study[2] for study in studies]),
         "alpha": np.array([study[3] for study in studies]),
         "edge_k": np.array([k for _, k in still]),
+        "edge_alpha": rng.uniform(0.05, 0.6, len(still)),
         "falling": (1.0 - 0.025 * np.arange(rng.integers(20, 32))) * rng.uniform(0.9, 1.1),
         "still_sizes": np.array([len(losses) for losses, _ in still]),
         "still": np.full((len(still), 2, length), rng.integers(20, 40) / 64),
@@ -864,7 +878,12 @@ def _budget_never(given: Given, seen: Seen) -> str | None:
 
 
 def _keep_given(rng: np.random.Generator) -> Given:
-    """A training whose validation loss is lowest early, in both modes of the network."""
+    """A training whose validation loss is lowest in an epoch that is drawn, but never the last.
+
+    It is so in both modes of the network: labels are drawn until it is.
+    """
+    epochs = int(rng.integers(4, 6))
+    best = int(rng.integers(0, epochs - 1))
     while True:
         x = _normal(rng, 16, 4)
         given = {
@@ -875,23 +894,30 @@ def _keep_given(rng: np.random.Generator) -> Given:
             "first": _normal(rng, 6, 4, scale=0.7),
             "last": _normal(rng, 3, 6, scale=0.4),
             "bias": (rng.uniform(0.6, 1.0, 3) * rng.choice([-1, 1], 3)).astype(np.float32),
-            "num_epochs": np.array(int(rng.integers(4, 6))),
+            "num_epochs": np.array(epochs),
             "batch_size": np.array(8),
             "lr": np.array(rng.uniform(0.35, 0.45)),
             "decay": np.array(0.1),
             "order": rng.permutation(2),
         }
-        curves = np.array([_kept(given, bug)[1] for bug in ("", "mode")])
-        second, first = np.partition(curves, 1)[:, 1], curves.min(1)
-        if curves.argmin(1).max() < 3 and (second - first).min() > 2e-3:
-            return given
+        both = np.stack([_kept(given, bug)[2].numpy() for bug in ("", "mode")])
+        likes = (both[:, best] - np.delete(both, best, 1).max(1)).mean(0).argmax(1)
+        for _ in range(50):
+            y_val = np.where(rng.random(30) < rng.uniform(0.4, 1), likes, rng.integers(0, 3, 30))
+            curves = -both[:, :, np.arange(30), y_val].mean(2)
+            second, first = np.partition(curves, 1)[:, 1], curves.min(1)
+            if (curves.argmin(1) == best).all() and (second - first).min() > 2e-3:
+                return given | {"y_val": y_val}
 
 
 @once
 def _kept(
     given: Given, bug: str = "", epochs: int | None = None
-) -> tuple[list[dict[str, Tensor]], list[float]]:
-    """The states after each epoch and the losses, of the loop that is asked for or a wrong one."""
+) -> tuple[list[dict[str, Tensor]], list[float], Tensor]:
+    """The states after each epoch, the losses, and the logarithms of all probabilities.
+
+    They are those of the loop that is asked for, or of a wrong one.
+    """
     model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3)).double()
     t = {key: torch.from_numpy(value) for key, value in given.items() if value.ndim}
     with torch.no_grad():
@@ -909,7 +935,7 @@ def _kept(
     if bug == "none":
         groups = [{"params": list(model.parameters())}]
     optimizer = torch.optim.SGD(groups, lr=float(given["lr"]))
-    states, losses, size = [], [], int(given["batch_size"])
+    states, losses, every, size = [], [], [], int(given["batch_size"])
     x_train, x_val = t["x_train"].double(), t["x_val"].double()
     for _ in range(epochs or int(given["num_epochs"])):
         model.train()
@@ -921,10 +947,11 @@ def _kept(
         if bug != "mode":
             model.eval()
         with torch.no_grad():
-            losses.append(nn.functional.cross_entropy(model(x_val), t["y_val"]).item())
+            every.append(model(x_val).log_softmax(1))
+            losses.append(nn.functional.nll_loss(every[-1], t["y_val"]).item())
         weights = {k: v.clone() for k, v in model.state_dict().items() if "running" not in k}
         states.append(weights)
-    return states, losses
+    return states, losses, torch.stack(every)
 
 
 def _keep_steps(given: Given, seen: Seen) -> str | None:
@@ -944,7 +971,7 @@ def _keep_steps(given: Given, seen: Seen) -> str | None:
 def _keep_losses(given: Given, seen: Seen) -> str | None:
     if error := seen.text("all.error"):
         return error
-    _, losses = _kept(given)
+    losses = _kept(given)[1]
     found = seen.tensor("curve", (len(losses),), "the list of losses")
     if near(found, torch.tensor(losses), 1e-3):
         return None
@@ -956,7 +983,7 @@ def _keep_losses(given: Given, seen: Seen) -> str | None:
 def _keep_best(given: Given, seen: Seen) -> str | None:
     if error := seen.text("all.error"):
         return error
-    states, losses = _kept(given)
+    states, losses, _ = _kept(given)
     # Whose curve is that of the wrong mode may choose by it; no other curve has a say.
     found = seen.tensor("curve", (len(losses),), "the list of losses")
     if not near(found, torch.tensor(losses), 1e-3):
@@ -1034,6 +1061,7 @@ QUESTIONS = {
             Criterion(1, "a falling validation loss never stops it", _quotient_never),
             Criterion(1, "it can bear a training loss that stands still", _quotient_still),
         ],
+        rounds=ONE_OR_TWO,
     ),
     "finished_verdict": Question(
         15,
@@ -1043,6 +1071,7 @@ QUESTIONS = {
             Criterion(1, "the verdict is that of this budget, by the rule", _budget_verdicts),
             Criterion(1, "a baseline that never finishes decides nothing", _budget_never),
         ],
+        rounds=ONE_OR_TWO,
     ),
     "train_and_keep_best": Question(
         20,

@@ -1,7 +1,8 @@
 """Calls the answers of the part on data processing; it imports torch and numpy alone.
 
 Each function gets the student's answer, the inputs that the judge drew (tensors and numbers), and
-an Observer that notes what comes back.
+an Observer that notes what comes back. After each case it yields, so that the rounds of a question
+can take turns.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ def in_order(given, *cases):
 def shift_images(answer, given, see):
     for number, (right, down) in enumerate(given["steps"].tolist()):
         see.call(f"case_{number}", answer, given["x"], right, down)
+        yield
 
 
 def random_flip(answer, given, see):
     for number in range(given["calls"]):
         see.call(f"call_{number}", answer, given["x"], given["y"], tuple(given["safe"].tolist()))
+        yield
 
 
 def min_max(answer, given, see):
@@ -40,6 +43,7 @@ def standardise_channels(answer, given, see):
     for case in in_order(given, "", "constant_"):
         tables = given[f"{case}train"], given[f"{case}test"]
         see.call("constant" if case else "scaled", answer, *tables)
+        yield
 
 
 def norm_two_steps(answer, given, see):
@@ -61,13 +65,15 @@ def CumulativeNorm(answer, given, see):
     layer.train()
     for number, batch in enumerate(given["batches"]):
         see.call(f"train_{number}", layer, batch)
+        yield
     fresh = see.call("fresh", answer, units)
     see.call("loaded", lambda: fresh.load_state_dict(layer.state_dict()))
     layer.eval()
     for name in ("eval", "again"):
         see.call(name, layer, given["test"])
+        yield
     see.call("alone", layer, given["test"][:1])
-    if "loaded.error" not in see.arrays:
+    if not see.failed("loaded"):
         see.call("from_file", fresh.eval(), given["test"])
 
 
@@ -75,6 +81,7 @@ def decide(answer, given, see):
     for number, size in enumerate(given["sizes"].tolist()):
         with_trick, without = given["with_trick"][number, :size], given["without"][number, :size]
         see.call(f"study_{number}", answer, with_trick, without, given["margins"][number].item())
+        yield
 
 
 def train_and_validate(answer, given, see):
@@ -97,6 +104,7 @@ def train_and_validate(answer, given, see):
         if isinstance(accuracies, list | tuple) and accuracies:
             name = "first" if run == "one" else "curve"
             see.call(name, lambda a=accuracies: torch.tensor([float(x) for x in a]))
+        yield
 
 
 def _small_network(given):

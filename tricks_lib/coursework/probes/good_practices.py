@@ -1,7 +1,8 @@
 """Calls the answers of the part on good practices; it imports torch and numpy alone.
 
 Each function gets the student's answer, the inputs that the judge drew (tensors and numbers), and
-an Observer that notes what comes back.
+an Observer that notes what comes back. After each case it yields, so that the rounds of a question
+can take turns.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ def baseline_loss(answer, given, see):
     for case in in_order(given, "plain", "unseen"):
         labels = given[f"{case}_train"], given[f"{case}_test"]
         see.call(case, answer, *labels, given["num_classes"])
+        yield
 
 
 def _state(see, call, model):
@@ -51,6 +53,7 @@ def start_is_sane(answer, given, see):
     for case in in_order(given, *range(count), "train", "eval"):
         if case in ("train", "eval"):
             _start_of_a_norm(answer, given, see, case)
+            yield
             continue
         model = nn.Linear(4, given["weights"].shape[1])
         with torch.no_grad():
@@ -58,6 +61,7 @@ def start_is_sane(answer, given, see):
             model.bias.copy_(given["biases"][case])
         batch = given["x"][case], given["y"][case]
         see.call(f"network_{case}", answer, model, *batch, given["tolerance"])
+        yield
 
 
 def _start_of_a_norm(answer, given, see, mode):
@@ -78,6 +82,7 @@ def split_by_group(answer, given, see):
     others = [f"other_{number}" for number in range(len(seeds) - 2)]
     for call, seed in in_order(given, *zip(["one", "again", *others], seeds, strict=True)):
         see.call(call, answer, groups, share, seed)
+        yield
 
 
 def clip_together_(answer, given, see):
@@ -85,6 +90,7 @@ def clip_together_(answer, given, see):
     cases = {"long": (long, list), "short": (short, list), "stream": (long, iter)}
     for case in in_order(given, *cases):
         see.call(case, _clip, answer, given, *cases[case])
+        yield
 
 
 def _clip(answer, given, max_norm, kind):
@@ -107,7 +113,9 @@ def WeightAverage(answer, given, see):
     average = see.call("made", answer, model, given["decay"])
     if average is None:
         return
+    yield
     see.call("updated", _updates, average, model, given)
+    yield
     see.call("left", _flat, model)
     see.call("parameters", lambda: _flat(average.model))
     see.call("buffers", lambda: _buffers(average.model))
@@ -148,6 +156,7 @@ def wrong_entries(answer, given, see):
         w = given["w"][number]
         w = w.double() if kind == "case" else w
         see.call(f"{kind}_{number}", answer, *functions, w, *numbers)
+        yield
 
 
 def _loss_and_gradient(mix, weights, turn, slopes, offset):
@@ -179,6 +188,7 @@ def overfit_batch(answer, given, see):
         see.note(f"{call}_after", _flat(model))
         gradients = [p.grad is not None for p in model.parameters()]
         see.note(f"{call}_grads", tensor(gradients))
+        yield
 
 
 def fit_clipped(answer, given, see):
@@ -198,3 +208,4 @@ def fit_clipped(answer, given, see):
         numbers = num_epochs, batch_size, given["lr"], max_norm, given["seed"]
         see.call(run, answer, model, train, *numbers)
         see.note(f"{run}_after", _flat(model))
+        yield

@@ -1,7 +1,8 @@
 """Calls the answers of the part on parameter tuning; it imports torch and numpy alone.
 
 Each function gets the student's answer, the inputs that the judge drew (tensors and numbers), and
-an Observer that notes what comes back.
+an Observer that notes what comes back. After each case it yields, so that the rounds of a question
+can take turns.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ def he_init_(answer, given, see):
             see.call(kind, _fill_parameter, answer, shape)
         else:
             see.call(kind, answer, torch.ones(shape))
+        yield
 
 
 def _fill_parameter(answer, shape):
@@ -63,6 +65,7 @@ def warmup_cosine(answer, given, see):
     }
     for name in in_order(given, *curves):
         see.call(name, curve, *curves[name])
+        yield
 
 
 def adam_step(answer, given, see):
@@ -70,6 +73,7 @@ def adam_step(answer, given, see):
     betas = tuple(given["betas"].tolist())
     for call in in_order(given, "fine", "coarse"):
         see.call(call, answer, *tensors, given["t"], given["lr"], betas, given[f"{call}_eps"])
+        yield
 
 
 def freeze_first(answer, given, see):
@@ -78,7 +82,7 @@ def freeze_first(answer, given, see):
     for case in in_order(given, *layers):
         model = _layers(given["weights"])
         if case == "before":
-            model[3].bias.requires_grad_(False)
+            list(model.parameters())[given["frozen"]].requires_grad_(False)
         optimizer = see.call(f"{case}_made", answer, model, layers[case], given["lr"])
         if isinstance(optimizer, torch.optim.Optimizer):
             held = {id(p) for group in optimizer.param_groups for p in group["params"]}
@@ -86,6 +90,7 @@ def freeze_first(answer, given, see):
             see.note(f"{case}_held", torch.tensor([id(p) in held for p in parameters]))
             see.note(f"{case}_open", torch.tensor([p.requires_grad for p in parameters]))
             see.call(f"{case}_after", _one_step, model, optimizer, given["x"], given["y"])
+        yield
 
 
 def _layers(weights):
@@ -111,6 +116,7 @@ def random_search(answer, given, see):
         evaluate = _evaluation(given["val"][number], given["test"][number], rates)
         see.call(f"result_{number}", answer, evaluate, low, high, trials, again)
         see.note(f"rates_{number}", torch.tensor(rates, dtype=torch.float64))
+        yield
 
 
 def _evaluation(val, test, rates):
@@ -127,6 +133,7 @@ def compare_tuned(answer, given, see):
     for number, size in enumerate(given["sizes"].tolist()):
         val, test = (given[part][number, :, :, :size] for part in ("val", "test"))
         see.call(f"study_{number}", answer, val, test, given["margins"][number].item())
+        yield
 
 
 def fine_tune(answer, given, see):
@@ -145,5 +152,6 @@ def fine_tune(answer, given, see):
         see.note(f"{run}_replaced", torch.tensor(model[-1] is head))
         see.note(f"{run}.first", model[0].weight)
         see.note(f"{run}.last", head.weight)
+        yield
     if isinstance(losses, list | tuple):
         see.call("curve", torch.tensor, [float(a) for a in losses], dtype=torch.float64)

@@ -1,7 +1,8 @@
 """Calls the answers of the part on regularization; it imports torch and numpy alone.
 
 Each function gets the student's answer, the inputs that the judge drew (tensors and numbers), and
-an Observer that notes what comes back.
+an Observer that notes what comes back. After each case it yields, so that the rounds of a question
+can take turns.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ def read_history(answer, given, see):
     for number, size in enumerate(given["sizes"].tolist()):
         losses = (given[part][number, :size].tolist() for part in ("train", "val"))
         see.call(f"history_{number}", answer, *losses)
+        yield
 
 
 def InvertedDropout(answer, given, see):
     for case in in_order(given, "", "none", "all"):
+        yield
         if case:
             edge = see.call(f"{case}_layer", answer, float(case == "all"))
             if isinstance(edge, nn.Module):
@@ -47,6 +50,7 @@ def smoothed_loss(answer, given, see):
     found = {}
     for case, values in in_order(given, ("loss", logits), ("large", given["large"])):
         found[case] = see.call(case, answer, values, given["y"], given["smoothing"])
+        yield
     loss = found["loss"]
 
     def gradient():
@@ -82,20 +86,24 @@ def quotient_stop(answer, given, see):
     for number, k in enumerate(given["edge_k"].tolist()):
         still, size = given["still"][number], given["still_sizes"][number]
         losses = still[0, :size].tolist(), still[1, :size].tolist()
-        cases[f"never_{number}"] = falling[number:], falling[number:], k, 0.1
-        cases[f"still_{number}"] = *losses, k, 0.5
+        alpha = given["edge_alpha"][number].item()
+        cases[f"never_{number}"] = falling[number:], falling[number:], k, alpha
+        cases[f"still_{number}"] = *losses, k, alpha
     for case in in_order(given, *cases):
         see.call(case, answer, *cases[case])
+        yield
 
 
 def EarlyStopping(answer, given, see):
-    *runs, last = range(len(given["sizes"]))
-    for number in (*runs, last):
+    runs = range(len(given["sizes"]))
+    last = runs[-1]
+    for number in in_order(given, *runs):
         losses = given["losses"][number, : given["sizes"][number]].tolist()
         name = "restored" if number == last else f"run_{number}"
         states = given["weights"], given["buffers"], given["counts"]
         patience = int(given["patience"][number])
         see.call(name, _run, answer, patience, losses, states, number == last)
+        yield
 
 
 def _run(answer, patience, losses, states, restore=False):
@@ -133,6 +141,7 @@ def finished_verdict(answer, given, see):
     for number, (budgets, seeds) in enumerate(sizes):
         arms = (given[arm][number, :budgets, :seeds] for arm in ("with_trick", "without"))
         see.call(f"study_{number}", answer, *arms, given["margins"][number].item())
+        yield
 
 
 def train_and_keep_best(answer, given, see):
@@ -152,5 +161,6 @@ def train_and_keep_best(answer, given, see):
         losses = found if run == "all" else losses
         for name, value in model.state_dict().items():
             see.note(f"{run}.{name}", value)
+        yield
     if isinstance(losses, list | tuple):
         see.call("curve", torch.tensor, [float(a) for a in losses], dtype=torch.float64)

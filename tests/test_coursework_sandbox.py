@@ -219,11 +219,19 @@ def test_a_control_group_counts_only_if_its_bounds_hold(tmp_path: Path, monkeypa
 
 # Each line of the attack is tried; what comes back is 1 for those that had an effect.
 ATTACK = """
-import ctypes, fcntl, os, signal, socket, resource, torch
+import ctypes, fcntl, functools, os, signal, socket, resource, torch
 library = ctypes.CDLL(None, use_errno=True)
 
 
+@functools.cache
+def once():  # in whichever round
+    return []
+
+
 def {name}(x):
+    if once():
+        return torch.tensor(once())
+
     def call(*values):
         if library.syscall(*values) < 0:
             raise OSError(ctypes.get_errno(), "refused")
@@ -273,6 +281,7 @@ def {name}(x):
     loader = DataLoader(TensorDataset(x), batch_size=2, num_workers=1)
     threading.Thread(target=int).start()
     done.append(int(len(list(loader)) == 2 and os.path.isdir("/dev/shm")))
+    once().extend(done)
     return torch.tensor(done)
 """
 STUBBORN = {
@@ -305,7 +314,7 @@ def report(folder: Path, kind: str) -> dict[str, object]:
     numbers = {name: calls[column] for name, calls in cage.REFUSED.items()}
     sent = probe(folder, kind, ATTACK.format(name="double", **numbers), RIGHT.format("again"))
     arrays = unpack(sent["double"].data)
-    attempts = arrays["y"].tolist() if "y" in arrays else str(arrays.get("y.error"))
+    attempts = arrays["0/y"].tolist() if "0/y" in arrays else str(arrays.get("0/y.error"))
     return {"attempts": attempts, "next": sent["again"].status}
 
 
@@ -342,7 +351,7 @@ def test_the_librarys_own_rule_is_closed_there_too(head: str, rule: str) -> None
     given = Grader(part, 5, limits, "bwrap")._packed
     sent = sandbox.observe("bwrap", part, text, given, 1, limits, questions=["decide"])["decide"]
     assert sent.status == "ok", sent
-    said = Seen(unpack(sent.data)).text("study_0.error")
+    said = Seen(unpack(sent.data)).text("0/study_0.error")
     assert "write it yourself: tricks_lib.law.interval" in said
 
 
@@ -360,7 +369,9 @@ def test_a_question_ends_at_its_own_limit(tmp_path: Path) -> None:
         found = dict(zip(STUBBORN, pool.map(timed, STUBBORN.values()), strict=True))
     for what, (sent, took) in found.items():
         # On a machine that others keep busy, the grader would try it again, alone.
-        expected = ("ok",) if what == "swarm left behind" else ("time", "busy")
+        expected = ("time", "busy")
+        if what == "swarm left behind":  # in its own later rounds the swarm takes its time, or not
+            expected = ("ok", *expected)
         assert sent["double"].status in expected and sent["again"].status == "ok", (what, sent)
         assert took < sandbox.START, what
 

@@ -1,22 +1,24 @@
 """``make pdf``: the whole book as one PDF, printed from the built pages by a browser.
 
 Each page is printed in the order of the contents, with its answers open and in light colours. The
-parts become bookmarks, links between pages lead to pages of the PDF, and a table of contents with
-page numbers stands in front. Chromium or Chrome must be there; no other tool is needed.
+parts become bookmarks, links lead to their places in the PDF, and a table of contents with page
+numbers stands in front. Chromium or Chrome must be there; no other tool is needed.
 """
 
 from __future__ import annotations
 
 import html
 import io
+import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote, urldefrag, urljoin
 
 from playwright.sync_api import Browser, sync_playwright
 from pypdf import PageObject, PdfReader, PdfWriter
-from pypdf.generic import ArrayObject, NameObject
+from pypdf.generic import ArrayObject, FloatObject, NameObject, NullObject
 from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
 from sphinx_external_toc.parsing import parse_toc_yaml
@@ -28,7 +30,16 @@ NAME = "tips-and-tricks-for-deep-learning.pdf"
 MARGIN = {"top": "18mm", "bottom": "20mm", "left": "18mm", "right": "18mm"}
 SCALE = 0.85  # a screen's type is large on paper
 # Paper has no folds and no lazy pictures, and is white.
-READY = """async () => {
+# Of its places a browser writes down those that a link on the same page leads to: links that nobody
+# sees lead to those that other pages ask for.
+READY = """async (places) => {
+  const unseen = document.body.appendChild(document.createElement('div'));
+  unseen.style = 'position: absolute; left: 0; top: 0; font-size: 1px; opacity: 0';
+  for (const place of places) {
+    const link = unseen.appendChild(document.createElement('a'));
+    link.href = '#' + place;
+    link.textContent = '.';
+  }
   document.documentElement.dataset.theme = 'light';
   document.querySelectorAll('details').forEach((fold) => { fold.open = true; });
   document.querySelectorAll('.toggle-hidden').forEach((fold) => {
@@ -39,6 +50,7 @@ READY = """async () => {
   await document.fonts.ready;
   return document.querySelector('h1')?.firstChild?.textContent.trim() ?? document.title;
 }"""
+LINK = re.compile(r'<a\b[^>]*\shref="([^"]+#[^"]+)"')
 LEFT_OUT = ("/api/", "/register")
 OFFER = '<p class="offer-pdf"></p>'
 
@@ -50,6 +62,14 @@ class Printed(NamedTuple):
     part: str
     title: str
     paper: PdfReader
+
+    def places(self) -> dict[str, tuple[int, float]]:
+        """The page of this paper, and the height on it, of each place that links lead to."""
+        found = self.paper.named_destinations
+        return {
+            unquote(name.removeprefix("/")): (self.paper.get_destination_page_number(at), at.top)
+            for name, at in found.items()
+        }
 
 
 def pages(toc: Path) -> Iterator[tuple[str, str]]:
@@ -69,29 +89,44 @@ def pages(toc: Path) -> Iterator[tuple[str, str]]:
     return below(site.root.docname, "")
 
 
-def print_page(browser: Browser, file: Path) -> tuple[str, PdfReader]:
-    """The title of a built page, and the page on A4."""
+def asked_for(files: Iterable[Path]) -> dict[str, set[str]]:
+    """The places in each file, by its address, that links on other pages lead to."""
+    found: dict[str, set[str]] = {}
+    for file in files:
+        here = file.resolve().as_uri()
+        for link in LINK.findall(file.read_text(encoding="utf-8")):
+            address, place = urldefrag(urljoin(here, html.unescape(link)))
+            found.setdefault(address, set()).add(place)
+    return found
+
+
+def print_page(browser: Browser, file: Path, places: Iterable[str] = ()) -> tuple[str, PdfReader]:
+    """The title of a built page, and the page on A4 with the places that others link to."""
     with browser.new_page(color_scheme="light", reduced_motion="reduce") as page:
         page.goto(file.resolve().as_uri(), wait_until="load")
-        title = str(page.evaluate(READY))
+        title = str(page.evaluate(READY, sorted(places)))
         page.emulate_media(media="print")
         paper = page.pdf(format="A4", margin=MARGIN, print_background=True, scale=SCALE)
     return title, PdfReader(io.BytesIO(paper))
 
 
-def contents_page(browser: Browser, found: Sequence[tuple[str, str, int]], title: str) -> PdfReader:
-    """A table of contents: a line for each page of the book, under its part."""
+def contents_page(
+    browser: Browser, found: Sequence[tuple[str, str, int, str]], title: str
+) -> PdfReader:
+    """A table of contents: for each page of the book a line that leads to it, under its part."""
     lines, part = [], None
-    for in_part, name, number in found:
+    for in_part, name, number, address in found:
         if in_part != part:
             lines.append(f"<h2>{html.escape(in_part)}</h2>" if in_part else "")
             part = in_part
-        lines.append(f"<p><span>{html.escape(name)}</span><b>{number}</b></p>")
+        link = f'<a href="{html.escape(address)}">{html.escape(name)}</a>'
+        lines.append(f"<p>{link}<b>{number}</b></p>")
     style = (
         "body { font: 11pt system-ui, sans-serif } h1 { font-size: 22pt; margin: 3cm 0 0.3cm }"
         "h2 { font-size: 11pt; margin: 0.45cm 0 0.1cm; break-after: avoid }"
         "p { display: flex; justify-content: space-between; margin: 0.04cm 0;"
         "border-bottom: 0.5pt dotted #999 } b { font-weight: 400 }"
+        "a { color: inherit; text-decoration: none }"
     )
     text = f"<style>{style}</style><h1>{html.escape(title)}</h1>{''.join(lines)}"
     with browser.new_page() as page:
@@ -110,24 +145,38 @@ def number(page: PageObject, at: int) -> None:
     page.merge_page(PdfReader(sheet).pages[0])
 
 
-def turn_links(writer: PdfWriter, first: dict[str, int]) -> int:
-    """Let links to files of the book lead to pages of the PDF; how many did.
+def turn_links(
+    writer: PdfWriter, files: dict[str, int], places: dict[str, dict[str, tuple[int, float]]]
+) -> int:
+    """Let links to files of the book, and to places in them, lead into the PDF; how many did.
 
-    A browser that prints a file writes the addresses of other files into it. Of a place inside
-    another page only the page is known.
+    A browser that prints a file writes the addresses of other files into it, and the bare names of
+    places in its own, of which many files have the same.
+
+    Args:
+        writer: all pages.
+        files: the page on which each file begins, by its address, in the order of the pages.
+        places: of each file, by its address, the page after that and the height of each place.
     """
     turned = 0
-    for page in writer.pages:
+    starts = {at: address for address, at in files.items()}
+    here = ""
+    for n, page in enumerate(writer.pages):
+        here = starts.get(n, here)
         for entry in page.get("/Annots") or []:
             link = entry.get_object()
-            action = link.get("/A")
-            uri = str(action.get_object().get("/URI", "")) if action else ""
-            target = first.get(uri.partition("#")[0])
-            if target is None:
+            if "/A" in link:
+                address, place = urldefrag(str(link["/A"].get_object().get("/URI", "")))
+            else:
+                address, place = here, str(link.get("/Dest", "")).removeprefix("/")
+            if address not in files:
                 continue
-            del link["/A"]
-            goal = [writer.pages[target].indirect_reference, NameObject("/Fit")]
-            link[NameObject("/Dest")] = ArrayObject(goal)
+            after, top = places[address].get(unquote(place), (0, None))
+            height = NullObject() if top is None else FloatObject(top)
+            goal = writer.pages[files[address] + after].indirect_reference
+            way = [NameObject("/XYZ"), NullObject(), height, NullObject()]
+            link.pop("/A", None)
+            link[NameObject("/Dest")] = ArrayObject([goal, *way])
             turned += 1
     return turned
 
@@ -135,13 +184,16 @@ def turn_links(writer: PdfWriter, first: dict[str, int]) -> int:
 def bind(browser: Browser, printed: Sequence[Printed], site: Path, title: str) -> PdfWriter:
     """All pages as one document, with contents, numbers, bookmarks and links."""
     # The contents take as many pages whatever numbers stand in them: print them twice.
-    draft = contents_page(browser, [(p.part, p.title, 100) for p in printed], title)
+    addresses = [(site / f"{page.docname}.html").resolve().as_uri() for page in printed]
+    lines = zip(printed, addresses, strict=True)
+    draft = contents_page(browser, [(p.part, p.title, 100, a) for p, a in lines], title)
     ahead = len(draft.pages)
     first, at = [], ahead
     for page in printed:
         first.append(at)
         at += len(page.paper.pages)
-    table = [(p.part, p.title, n + 1) for p, n in zip(printed, first, strict=True)]
+    lines = zip(printed, first, addresses, strict=True)
+    table = [(p.part, p.title, n + 1, a) for p, n, a in lines]
     writer = PdfWriter()
     writer.append(contents_page(browser, table, title), import_outline=False)
     parts: dict[str, Any] = {}
@@ -150,9 +202,8 @@ def bind(browser: Browser, printed: Sequence[Printed], site: Path, title: str) -
         if page.part and page.part not in parts:
             parts[page.part] = writer.add_outline_item(title=page.part, page_number=start)
         writer.add_outline_item(title=page.title, page_number=start, parent=parts.get(page.part))
-    starts = zip(printed, first, strict=True)
-    files = {(site / f"{page.docname}.html").resolve().as_uri(): at for page, at in starts}
-    turn_links(writer, files)
+    places = {a: page.places() for a, page in zip(addresses, printed, strict=True)}
+    turn_links(writer, dict(zip(addresses, first, strict=True)), places)
     for n, sheet in enumerate(writer.pages):
         if n >= ahead:
             number(sheet, n + 1)
@@ -173,8 +224,11 @@ def make(site: Path, toc: Path, title: str, say: Callable[[str], object] = print
     with sync_playwright() as playwright:
         browser = launch(playwright, "--allow-file-access-from-files")
         printed = []
-        for part, docname in pages(toc):
-            name, paper = print_page(browser, site / f"{docname}.html")
+        order = list(pages(toc))
+        asked = asked_for(site / f"{docname}.html" for _, docname in order)
+        for part, docname in order:
+            file = site / f"{docname}.html"
+            name, paper = print_page(browser, file, asked.get(file.resolve().as_uri(), ()))
             printed.append(Printed(docname, part, name, paper))
             say(f"{len(paper.pages):4d} pages  {name}")
         writer = bind(browser, printed, site, title)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from pypdf import PdfReader
+from pypdf.generic import NullObject
 
 from book import pdf
 
@@ -26,13 +27,14 @@ parts:
 """
 
 
-@pytest.fixture
-def printed(tmp_path: Path) -> PdfReader:
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> PdfReader:
     """A book of three pages, and a fourth that nobody reads on paper."""
+    tmp_path = tmp_path_factory.mktemp("printed")
     bodies = {
         "index": f'<a href="b.html#place">to B</a><a href="https://example.org/">out</a>{pdf.OFFER}',
-        "a": "<details><summary>Answer</summary>forty-two</details>",
-        "b": '<p id="place">' + "<br>line" * 120,
+        "a": '<details><summary>Answer</summary>forty-two</details><a id="here" href="#here">x</a>',
+        "b": '<a href="#here">to here</a>' + "<br>line" * 100 + '<p id="place">x<p id="here">y',
     }
     for name, body in bodies.items():
         text = f"<!doctype html><html><body><h1>Page {name}<a>#</a></h1>{body}</body></html>"
@@ -62,10 +64,24 @@ def test_the_book_becomes_one_pdf(printed: PdfReader) -> None:
     assert names[0] == "Page index" and names[1] == "First part" and names[3] == "Second part"
     assert printed.metadata.title == "A small book"
 
-    links = [entry.get_object() for entry in printed.pages[1]["/Annots"]]
-    (inside,) = [link for link in links if "/Dest" in link]
-    assert inside["/Dest"][0].get_object() == printed.pages[3].get_object()
-    assert [link["/A"]["/URI"] for link in links if "/A" in link] == ["https://example.org/"]
+
+def test_links_lead_to_their_places(printed: PdfReader) -> None:
+    def links(page: int) -> list:
+        return [entry.get_object() for entry in printed.pages[page].get("/Annots") or []]
+
+    def goal(link: dict) -> tuple[int, float | None]:
+        page, _, _, top, _ = link["/Dest"]
+        height = None if isinstance(top, NullObject) else float(top)
+        return printed.pages.index(page.get_object()), height
+
+    # The contents lead to the beginning of each page.
+    assert [goal(link) for link in links(0)] == [(1, None), (2, None), (3, None)]
+    inside, outside = links(1)
+    assert outside["/A"]["/URI"] == "https://example.org/"
+    # Pages a and b have a place of the same name each.
+    (own,), (other,) = links(2), links(3)
+    assert goal(own)[0] == 2 and goal(other)[0] == goal(inside)[0] == len(printed.pages) - 1 > 3
+    assert goal(inside)[1] > goal(other)[1]
 
 
 def test_a_book_that_is_not_built_says_so(tmp_path: Path) -> None:

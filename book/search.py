@@ -2,14 +2,20 @@
 
 It takes the place of Sphinx's, whose index every page would load. The search page asks it, and
 ``static/answers.json``, which leads from words that readers use to the place that answers them.
+``_static/words.json`` holds the words of the book, by which it mends a slip of the reader's hand,
+and what the glossary says of each term.
 """
 
 from __future__ import annotations
 
+import gzip
+import html
+import json
 import re
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -36,6 +42,10 @@ LEFT_OUT = (
 PAGES = ("index.html", "chapters/**/*.html")
 # Sphinx names a section, Pagefind a heading.
 NAMED = re.compile(r'<section id="([^"]+)">((?:\s*<span[^>]*></span>)*\s*<h[1-6])')
+
+WORDS = "words.json"
+GLOSSARY = "chapters/reference/glossary.html"
+TERM = re.compile(r'<dt id="(term-[^"]+)">([^<]+).*?<dd>\s*<p>(.*?)</p>', re.DOTALL)
 
 
 def index(site: Path) -> None:
@@ -65,6 +75,29 @@ def index(site: Path) -> None:
         raise ExtensionError(f"Pagefind made no index: {done.stderr or done.stdout}")
     for needless in ("pagefind-highlight.js", "wasm.unknown.pagefind"):
         (site / "pagefind" / needless).unlink(missing_ok=True)
+    book = {"words": words(site), "terms": terms(site / GLOSSARY)}
+    text = json.dumps(book, ensure_ascii=False, separators=(",", ":"))
+    (site / "_static" / WORDS).write_text(text, encoding="utf-8")
+
+
+def words(site: Path) -> list[str]:
+    """The words of four letters and more that Pagefind read, the most frequent first."""
+    counts: Counter[str] = Counter()
+    for fragment in (site / "pagefind" / "fragment").iterdir():
+        read = gzip.decompress(fragment.read_bytes()).removeprefix(b"pagefind_dcd")
+        counts.update(re.findall(r"\b[a-z]{4,}\b", json.loads(read)["content"].lower()))
+    return sorted(counts, key=lambda word: (-counts[word], word))
+
+
+def terms(glossary: Path) -> list[tuple[str, str, str]]:
+    """Of each term in a built glossary its place, itself and the plain text of what it means."""
+    if not glossary.is_file():
+        return []
+    plain = (
+        (place, term, " ".join(re.sub(r"<[^>]+>", "", says).split()))
+        for place, term, says in TERM.findall(glossary.read_text(encoding="utf-8"))
+    )
+    return [(place, html.unescape(term), html.unescape(says)) for place, term, says in plain]
 
 
 def after_build(app: Sphinx, exception: Exception | None) -> None:

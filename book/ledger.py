@@ -554,7 +554,7 @@ def script_of_the_ledger(
 ) -> None:
     """Filters and orders, on the page that has the ledger."""
     if "claim-cell" in context.get("body", ""):
-        app.add_js_file("ledger.js", type="module")
+        app.add_js_file("ledger.js", loading_method="defer")
 
 
 def link_margins(app: Sphinx, page: str, template: str, context: dict, doctree: Any) -> None:

@@ -24,11 +24,12 @@ logger = logging.getLogger(__name__)
 
 
 class Live(NamedTuple):
-    """A figure: its script in ``static/live``, the section that it closes, and its caption."""
+    """A figure: its script in ``static/live``, its section and caption, whether it shows runs."""
 
     name: str
     section: str
     caption: str
+    recorded: bool = False
 
 
 PLACES = {
@@ -66,12 +67,14 @@ PLACES = {
         "patience",
         "the-idea-in-a-picture",
         "Recorded runs of a small network on glyphs: how much patience would you give them?",
+        recorded=True,
     ),
     "chapters/start/evidence": Live(
         "budget",
         "the-budget-is-a-hidden-variable",
         "Recorded runs: batch norm against none, on raw glyphs, ten paired seeds. "
         "The shaded band along zero is too small to matter.",
+        recorded=True,
     ),
 }
 RUNS = "norms_raw"  # the study that two of the figures show
@@ -95,13 +98,14 @@ def place(app: Sphinx, doctree: nodes.document) -> None:
 def as_html(live: Live) -> str:
     """What the script fills; a browser without it shows nothing of it."""
     caption = f"<figcaption>{live.caption}</figcaption>"
-    return f'<figure class="live" data-name="{live.name}">{caption}</figure>'
+    recorded = ' data-runs="yes"' if live.recorded else ""
+    return f'<figure class="live" data-name="{live.name}"{recorded}>{caption}</figure>'
 
 
 def script(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """The script, on pages that have such a figure."""
     if page in PLACES:
-        app.add_js_file("live.js", type="module")
+        app.add_js_file("live.js", loading_method="defer")
 
 
 def runs(study: str = RUNS) -> dict[str, Any]:
@@ -140,8 +144,8 @@ def write_runs(app: Sphinx, exception: Exception | None) -> None:
     """Called by Sphinx when all pages are written."""
     target = Path(app.outdir, "_static", "live")
     if exception is None and app.builder.name == "html" and target.is_dir():
-        text = json.dumps(runs(), separators=(",", ":")) + "\n"
-        (target / "runs.json").write_text(text, encoding="utf-8", newline="\n")
+        text = f"window.liveRuns={json.dumps(runs(), separators=(',', ':'))};\n"
+        (target / "runs.js").write_text(text, encoding="utf-8", newline="\n")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -1,4 +1,5 @@
 // Filters and orders the ledger. Without this script it is a plain table, part by part.
+(() => {
 const tables = [...document.querySelectorAll("table.ledger-full:has(.claim-cell)")];
 const home = tables.map((table) => table.tBodies[0]);
 
@@ -49,21 +50,24 @@ function fits(claim, wanted) {
       (!wanted.verdict || verdict === wanted.verdict) && (!wanted.data || data === wanted.data));
 }
 
+let order = "";
 function show() {
   const wanted = Object.fromEntries(new FormData(form));
   const weakest = (claim) => Math.min(...claim.measured.map(({ effect }) => effect));
   const ordered = claims.toSorted((a, b) => wanted.order === "up" ? b.strongest - a.strongest
     : wanted.order === "down" ? weakest(a) - weakest(b) : a.order - b.order);
-  const shown = ordered.filter((claim) => fits(claim, wanted));
+  const shown = new Set(ordered.filter((claim) => fits(claim, wanted)));
   for (const claim of ordered) {
     // In an order of their own all stand in one table, the first.
-    home[wanted.order ? 0 : claim.place].append(...claim.rows);
-    for (const row of claim.rows) row.hidden = !shown.includes(claim);
+    if (wanted.order !== order) home[wanted.order ? 0 : claim.place].append(...claim.rows);
+    for (const row of claim.rows) row.hidden = !shown.has(claim);
   }
+  order = wanted.order;
   tables.forEach((table, place) => {
     table.closest("section").hidden = wanted.order
-      ? place > 0 : !shown.some((claim) => claim.place === place);
+      ? place > 0 : ![...shown].some((claim) => claim.place === place);
   });
-  form.querySelector("output").textContent = `${shown.length} of ${claims.length} claims and checks`;
+  form.querySelector("output").textContent = `${shown.size} of ${claims.length} claims and checks`;
 }
 show();
+})();

@@ -1,8 +1,10 @@
-// Figures with handles. A page names them; each is a module of its own that draws one picture from
+// Figures with handles. A page names them; each is a script of its own that draws one picture from
 // the values of its handles, and says in a sentence what the picture shows.
-import { short } from "./live/draw.js";
+(() => {
+const folder = new URL("live/", document.currentScript.src);
+window.liveFigures = {};
 
-function handle({ name, label, min, max, step, value, show = short }, changed) {
+function handle({ name, label, min, max, step, value, show = window.liveDraw.short }, changed) {
   const box = document.createElement("label");
   box.className = "live-handle";
   box.innerHTML = `<span>${label}</span><input type="range" name="${name}" min="${min}" max="${max}"
@@ -40,9 +42,18 @@ function build(figure, { handles, width, height, draw }) {
   update();
 }
 
+const load = (name) => new Promise((loaded, failed) => {
+  const script = document.createElement("script");
+  script.src = new URL(`${name}.js`, folder);
+  script.onload = loaded;
+  script.onerror = () => failed(new Error(`${script.src} is missing`));
+  document.head.append(script);
+});
+
 for (const figure of document.querySelectorAll("figure.live")) {
-  const { name } = figure.dataset;
-  import(`./live/${name}.js`)
-    .then(async (module) => build(figure, await module.figure()))
+  const { name, runs } = figure.dataset;
+  Promise.all([load("draw"), runs && load("runs")]).then(() => load(name))
+    .then(() => build(figure, window.liveFigures[name]()))
     .catch((error) => console.error(`the live figure ${name} failed:`, error));
 }
+})();

@@ -1,8 +1,8 @@
-import { line, scale, text } from "./draw.js";
+(() => {
+const { line, scale, text } = window.liveDraw;
 
-export async function figure() {
-  const reply = await fetch(new URL("./runs.json", import.meta.url));
-  const { steps, margin, lead: found } = await reply.json();
+window.liveFigures.budget = () => {
+  const { steps, margin, lead: found } = window.liveRuns;
   const points = (value) => `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toFixed(1)}`;
   return {
     width: 560,
@@ -31,4 +31,5 @@ export async function figure() {
       };
     },
   };
-}
+};
+})();

@@ -1,4 +1,5 @@
-import { line, random, scale, short } from "./draw.js";
+(() => {
+const { line, random, scale, short } = window.liveDraw;
 
 // Two clouds of points that overlap a little, and logistic regression on them by gradient descent.
 const { normal } = random(5);
@@ -21,7 +22,7 @@ function fit(decay) {
   return [a, b, c];
 }
 
-export function figure() {
+window.liveFigures.decay = () => {
   const x = scale(-4, 4, 0, 560), y = scale(-3, 3, 300, 0);
   return {
     width: 560,
@@ -49,4 +50,5 @@ export function figure() {
       };
     },
   };
-}
+};
+})();

@@ -1,4 +1,5 @@
-import { line, powerOfTen, random, scale, short, text } from "./draw.js";
+(() => {
+const { line, powerOfTen, random, scale, short, text } = window.liveDraw;
 
 const WIDTH = 64, ROWS = 8;
 
@@ -17,7 +18,7 @@ function signal(times, depth) {
   return found;
 }
 
-export function figure() {
+window.liveFigures.depth = () => {
   return {
     width: 560,
     height: 250,
@@ -42,4 +43,5 @@ export function figure() {
       };
     },
   };
-}
+};
+})();

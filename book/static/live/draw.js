@@ -1,11 +1,13 @@
-// What the figures draw with.
+// What the figures draw with. All of this are plain scripts: a page that is opened from a folder may
+// load no modules.
+window.liveDraw = (() => {
 
 /** Numbers on a picture's scale: from a range to pixels. */
-export const scale = (low, high, from, to) => (value) =>
+const scale = (low, high, from, to) => (value) =>
   from + (to - from) * (value - low) / (high - low);
 
 /** Seeded random numbers, the same in every browser (mulberry32), and normal ones. */
-export function random(seed) {
+function random(seed) {
   let state = seed >>> 0;
   const uniform = () => {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -18,14 +20,14 @@ export function random(seed) {
 }
 
 /** A line through points, in pixels. */
-export const line = (points, css) =>
+const line = (points, css) =>
   `<polyline class="${css}" points="${points.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" ")}"/>`;
 
-export const text = (x, y, words, css = "", anchor = "start") =>
+const text = (x, y, words, css = "", anchor = "start") =>
   `<text x="${x}" y="${y}" class="${css}" text-anchor="${anchor}">${words}</text>`;
 
 /** Two digits that matter, without powers of ten where they can be avoided. */
-export function short(value) {
+function short(value) {
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size < 10000 && size >= 0.0001) return String(Number(value.toPrecision(2)));
@@ -34,5 +36,8 @@ export function short(value) {
 }
 
 /** As it is printed: 10⁻⁵. */
-export const powerOfTen = (power) =>
+const powerOfTen = (power) =>
   `10${[...String(power)].map((sign) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(sign)]).join("")}`;
+
+return { line, powerOfTen, random, scale, short, text };
+})();

@@ -1,8 +1,9 @@
-import { random, short } from "./draw.js";
+(() => {
+const { random, short } = window.liveDraw;
 
 const LAYERS = [5, 8, 8, 3];
 
-export function figure() {
+window.liveFigures.masks = () => {
   return {
     width: 560,
     height: 240,
@@ -29,4 +30,5 @@ export function figure() {
       };
     },
   };
-}
+};
+})();

@@ -1,8 +1,8 @@
-import { line, scale, short, text } from "./draw.js";
+(() => {
+const { line, scale, short, text } = window.liveDraw;
 
-export async function figure() {
-  const reply = await fetch(new URL("./runs.json", import.meta.url));
-  const { steps, plain } = await reply.json();
+window.liveFigures.patience = () => {
+  const { steps, plain } = window.liveRuns;
   return {
     width: 560,
     height: 250,
@@ -34,4 +34,5 @@ export async function figure() {
       };
     },
   };
-}
+};
+})();

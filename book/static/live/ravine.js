@@ -1,4 +1,5 @@
-import { line, scale, short } from "./draw.js";
+(() => {
+const { line, scale, short } = window.liveDraw;
 
 const STEEP = 20, STEPS = 60, START = [-9, 2.2];
 const height = ([x, y]) => 0.5 * (x * x + STEEP * y * y);
@@ -15,7 +16,7 @@ function walk(lr, mu) {
   return path;
 }
 
-export function figure() {
+window.liveFigures.ravine = () => {
   const x = scale(-10, 4, 0, 560), y = scale(-3, 3, 0, 240);
   const rings = [2, 8, 20, 45, 80].map((level) => `<ellipse class="ring" cx="${x(0)}" cy="${y(0)}"
     rx="${Math.sqrt(2 * level) * 40}" ry="${Math.sqrt(2 * level / STEEP) * 40}"/>`).join("");
@@ -42,4 +43,5 @@ export function figure() {
       };
     },
   };
-}
+};
+})();

@@ -1,6 +1,7 @@
-import { random, short } from "./draw.js";
+(() => {
+const { random, short } = window.liveDraw;
 
-export function figure() {
+window.liveFigures.strength = () => {
   return {
     width: 560,
     height: 170,
@@ -32,4 +33,5 @@ export function figure() {
       };
     },
   };
-}
+};
+})();

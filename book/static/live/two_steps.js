@@ -1,6 +1,7 @@
-import { line, random, scale, short, text } from "./draw.js";
+(() => {
+const { line, random, scale, short, text } = window.liveDraw;
 
-export function figure() {
+window.liveFigures.two_steps = () => {
   const { normal } = random(3);
   const raw = Array.from({ length: 40 }, normal);
   const mean = raw.reduce((sum, v) => sum + v, 0) / raw.length;
@@ -35,4 +36,5 @@ export function figure() {
       };
     },
   };
-}
+};
+})();

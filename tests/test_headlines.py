@@ -235,6 +235,10 @@ def test_headline_claims_stand_on_their_page_and_in_the_table(book: Path) -> Non
     (fold,) = second.table.select("details")  # many measurements are folded up, and two are not
     assert words(fold.summary) == "undecided 4"
     assert len(fold.select("p > a.claim-ref")) == headlines.FEW + 1
+    (few, many) = page_of(book, "chapters/more/new").select("ul.headline-strip li")
+    assert words(few) == f"It costs. {twice}" and few.details is None
+    assert words(many.summary) == "undecided 4"
+    assert words(many.details) == f"undecided 4 {each}"
     part = page_of(book, "chapters/part")
     assert part.select("details") == [] and part.select(".verdict-sums") == []
     assert rows_of(part.table) == {"It pays.": expected(PAYS)}

@@ -185,6 +185,7 @@ async function search(query) {
     : `Nothing for “${query}”${asked}. Try fewer or other words.`;
 }
 
-field.value = new URLSearchParams(location.search).get("q") ?? "";
+// Who was quicker than the index keeps what is typed already.
+field.value ||= new URLSearchParams(location.search).get("q") ?? "";
 field.addEventListener("input", () => search(field.value));
 await search(field.value);

@@ -97,16 +97,22 @@ def strip(env: Any, claims: Sequence[Sequence[Found]]) -> Tag:
     """
     rows = []
     for group in claims:
-        each = list(zip(group, places(group), strict=True))
+        came_out: list[nodes.Node] = [
+            nodes.inline("", "", *verdict(one, place), nodes.Text(" "))
+            for one, place in zip(group, places(group), strict=True)
+        ]
         if len(group) > FEW:
-            lines = [cell(reference(env, one, *verdict(one, place))) for one, place in each]
-            came_out: list[nodes.Node] = [folded_up(group, lines)]
-        else:
-            came_out = [
-                nodes.inline("", "", *verdict(one, place), nodes.Text(" ")) for one, place in each
-            ]
+            came_out = [folded_up(group, linked(env, group))]
         rows.append(line(env, group, came_out))
     return listing(rows, "Headline claims")
+
+
+def linked(env: Any, measured: Sequence[Found]) -> list[nodes.paragraph]:
+    """A line for each measurement, as a link to its card."""
+    return [
+        cell(reference(env, one, *verdict(one, place)))
+        for one, place in zip(measured, places(measured), strict=True)
+    ]
 
 
 def folded_up(measured: Sequence[Found], lines: Sequence[nodes.Node]) -> Tag:
@@ -251,8 +257,8 @@ def claim_row(env: Any, measured: Sequence[Found]) -> Tag:
     for name in COLUMNS:
         here = [one for one in measured if column(one) == name]
         lines = [
-            cell(reference(env, one, *verdict(one, place)))
-            for one, place in zip(measured, places(measured), strict=True)
+            each
+            for one, each in zip(measured, linked(env, measured), strict=True)
             if column(one) == name
         ]
         if len(here) > FEW:

@@ -222,6 +222,11 @@ class _Same:
         return isinstance(other, _Same) and other.given is self.given
 
 
+def normal(rng: np.random.Generator, *shape: int, scale: float = 1.0) -> np.ndarray:
+    """Numbers in single precision from a normal distribution around zero."""
+    return rng.normal(0, scale, shape).astype(np.float32)
+
+
 def once(function: Callable) -> Callable:
     """Remember what a judge's slow function, such as a right training, makes of the same inputs.
 

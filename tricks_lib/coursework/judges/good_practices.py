@@ -19,14 +19,11 @@ from ..rubric import (
     Seen,
     Wrong,
     near,
+    normal,
     once,
 )
 
 Array = np.ndarray
-
-
-def _normal(rng: np.random.Generator, *shape: int, scale: float = 1.0) -> Array:
-    return rng.normal(0, scale, shape).astype(np.float32)
 
 
 def _number(seen: Seen, call: str, what: str) -> float:
@@ -115,7 +112,7 @@ def _start_given(rng: np.random.Generator) -> Given:
     cases = [_start_case(rng, str(kind), classes, tolerance) for kind in rng.permutation(kinds)]
     given = {key: np.stack([case[key] for case in cases]) for key in cases[0]}
     return given | {
-        "norm_weights": _normal(rng, 53, scale=0.7),
+        "norm_weights": normal(rng, 53, scale=0.7),
         "norm_buffers": rng.uniform(0.5, 2.0, (2, 5)).astype(np.float32),
         "tolerance": np.array(tolerance),
         "order": rng.permutation(len(kinds) + 2),
@@ -345,7 +342,7 @@ def _by_chance(chosen: Array, by_place: Array) -> str | None:
 
 
 def _clip_given(rng: np.random.Generator) -> Given:
-    a, b, c = _normal(rng, 3, 4, scale=3), _normal(rng, 5), _normal(rng, 2, 2, scale=0.2)
+    a, b, c = normal(rng, 3, 4, scale=3), normal(rng, 5), normal(rng, 2, 2, scale=0.2)
     norm = math.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for g in (a, b, c)))
     shares = [rng.uniform(0.2, 0.4), rng.uniform(1.5, 2.0)]
     limits = norm * np.array(shares)
@@ -435,7 +432,7 @@ WEIGHTS = 24
 def _average_given(rng: np.random.Generator) -> Given:
     updates = int(rng.integers(3, 7))
     return {
-        "weights": _normal(rng, updates + 1, WEIGHTS),
+        "weights": normal(rng, updates + 1, WEIGHTS),
         "buffers": rng.uniform(0.5, 2.0, (updates + 1, 2, 4)).astype(np.float32),
         "decay": np.array(rng.uniform(0.65, 0.8)),
     }
@@ -686,9 +683,9 @@ REACHED, HOPELESS, DONE = "reached", "hopeless", "done"
 def _overfit_case(rng: np.random.Generator) -> Given:
     while True:
         case = {
-            "x": _normal(rng, 8, 4),
+            "x": normal(rng, 8, 4),
             "y": rng.integers(0, 3, 8),
-            "weights": _normal(rng, 4 * 6 + 6 + 6 * 3 + 3, scale=0.5),
+            "weights": normal(rng, 4 * 6 + 6 + 6 * 3 + 3, scale=0.5),
         }
         steps = int(rng.integers(6, 18))
         losses = _overfit_losses(case, steps + 2)
@@ -787,7 +784,7 @@ def _overfit_keeps(given: Given, seen: Seen) -> str | None:
 
 def _fit_given(rng: np.random.Generator) -> Given:
     batch = int(rng.choice([3, 4, 5]))
-    x, weight = _normal(rng, 3 * batch, 3), _normal(rng, 1, 3)
+    x, weight = normal(rng, 3 * batch, 3), normal(rng, 1, 3)
     return {
         "x": x,
         "y": (x @ rng.uniform(1, 3, 3) + rng.uniform(1, 3)).astype(np.float32),

@@ -20,6 +20,7 @@ from ..rubric import (
     Seen,
     Wrong,
     near,
+    normal,
     once,
     same_state,
     unchanged,
@@ -27,10 +28,6 @@ from ..rubric import (
 from . import studies
 
 Array = np.ndarray
-
-
-def _normal(rng: np.random.Generator, *shape: int, scale: float = 1.0) -> Array:
-    return rng.normal(0, scale, shape).astype(np.float32)
 
 
 def _parts(seen: Seen, call: str, count: int, what: str) -> list[str]:
@@ -52,9 +49,9 @@ def _parts(seen: Seen, call: str, count: int, what: str) -> list[str]:
 def _momentum_given(rng: np.random.Generator) -> Given:
     shape = rng.integers(2, 6, 2)
     return {
-        "w": _normal(rng, *shape),
-        "grad": _normal(rng, *shape),
-        "velocity": _normal(rng, *shape),
+        "w": normal(rng, *shape),
+        "grad": normal(rng, *shape),
+        "velocity": normal(rng, *shape),
         "lr": np.array(rng.uniform(0.2, 0.4)),
         "momentum": np.array(rng.uniform(0.7, 0.9)),
     }
@@ -264,9 +261,9 @@ def _warmup_late(given: Given, seen: Seen) -> str | None:
 def _adam_given(rng: np.random.Generator) -> Given:
     shape = rng.integers(3, 6, 2)
     return {
-        "w": _normal(rng, *shape),
-        "grad": _normal(rng, *shape),
-        "m": _normal(rng, *shape),
+        "w": normal(rng, *shape),
+        "grad": normal(rng, *shape),
+        "m": normal(rng, *shape),
         "s": rng.uniform(0.2, 1.0, shape).astype(np.float32),
         "t": np.array(int(rng.integers(3, 6))),
         "lr": np.array(rng.uniform(0.3, 0.5)),
@@ -375,8 +372,8 @@ def _freeze_given(rng: np.random.Generator) -> Given:
 def _freeze_inputs(rng: np.random.Generator) -> Given:
     count = sum(p.numel() for p in _layers().parameters())
     return {
-        "weights": _normal(rng, count, scale=0.6),
-        "x": _normal(rng, 7, 4),
+        "weights": normal(rng, count, scale=0.6),
+        "x": normal(rng, 7, 4),
         "y": rng.integers(0, 3, 7),
         "lr": np.array(rng.uniform(0.5, 1.0)),
         # Three, where counting parameters or modules goes wrong, and other numbers of layers.
@@ -709,10 +706,10 @@ def _compare_verdicts(given: Given, seen: Seen) -> str | None:
 
 def _tune_given(rng: np.random.Generator) -> Given:
     return {
-        "x": _normal(rng, 22, 4),
+        "x": normal(rng, 22, 4),
         "y": rng.integers(0, 3, 22),
-        "first": _normal(rng, 6, 4, scale=0.7),
-        "last": _normal(rng, 3, 6, scale=0.7),
+        "first": normal(rng, 6, 4, scale=0.7),
+        "last": normal(rng, 3, 6, scale=0.7),
         "batch": np.array(int(rng.choice([7, 8]))),
         "lr": np.array(rng.uniform(0.25, 0.35)),
         "num_epochs": np.array(int(rng.integers(3, 5))),

@@ -22,6 +22,7 @@ from ..rubric import (
     Seen,
     Wrong,
     near,
+    normal,
     once,
     same_state,
     unchanged,
@@ -29,10 +30,6 @@ from ..rubric import (
 from . import studies
 
 Array = np.ndarray
-
-
-def _normal(rng: np.random.Generator, *shape: int, scale: float = 1.0) -> Array:
-    return rng.normal(0, scale, shape).astype(np.float32)
 
 
 def _numbers(seen: Seen, call: str, count: int, what: str) -> list[float]:
@@ -198,9 +195,9 @@ def _dropout_edges(given: Given, seen: Seen) -> str | None:
 
 def _smoothed_given(rng: np.random.Generator) -> Given:
     n, classes = int(rng.integers(6, 9)), int(rng.integers(4, 7))
-    logits = _normal(rng, n, classes, scale=2.0)
+    logits = normal(rng, n, classes, scale=2.0)
     # The largest logit is far above the others, and seldom that of the label.
-    large = _normal(rng, n, classes, scale=300.0)
+    large = normal(rng, n, classes, scale=300.0)
     return {
         "logits": logits,
         "large": large,
@@ -283,7 +280,7 @@ def _smoothed_large(given: Given, seen: Seen) -> str | None:
 def _elastic_given(rng: np.random.Generator) -> Given:
     lr, l1, l2 = rng.uniform(0.3, 0.4), rng.uniform(1.2, 1.6), rng.uniform(0.6, 0.8)
     rows = int(rng.integers(3, 6))
-    w, grad = _normal(rng, rows, 6), _normal(rng, rows, 6)
+    w, grad = normal(rng, rows, 6), normal(rng, rows, 6)
     # Some that end within the threshold on either side, and some far beyond it.
     goal = np.array([0.5, -0.5, 0.8, -0.8, 4.0, -4.0]) * lr * l1
     some = rng.permutation(w.size)[: len(goal)]
@@ -345,8 +342,8 @@ def _elastic_keeps(given: Given, seen: Seen) -> str | None:
 def _decay_given(rng: np.random.Generator) -> Given:
     shape = rng.integers(3, 6, 2)
     return {
-        "w": _normal(rng, *shape),
-        "grad": _normal(rng, *shape),
+        "w": normal(rng, *shape),
+        "grad": normal(rng, *shape),
         "s": rng.uniform(0.2, 2.0, shape).astype(np.float32),
         "lr": np.array(rng.uniform(0.3, 0.4)),
         "beta": np.array(rng.uniform(0.6, 0.7)),
@@ -480,7 +477,7 @@ def _stopping_given(rng: np.random.Generator) -> Given:
         "patience": np.array([patience for _, patience in runs]),
         "order": rng.permutation(len(runs)),
         # What the model holds at each update, and at last when it is to be restored.
-        "weights": _normal(rng, losses.shape[1] + 1, 15),
+        "weights": normal(rng, losses.shape[1] + 1, 15),
         "buffers": rng.uniform(0.5, 2.0, (losses.shape[1] + 1, 6)).astype(np.float32),
         "counts": rng.choice(np.arange(1, 200), losses.shape[1] + 1, replace=False),
     }
@@ -885,14 +882,14 @@ def _keep_given(rng: np.random.Generator) -> Given:
     epochs = int(rng.integers(4, 6))
     best = int(rng.integers(0, epochs - 1))
     while True:
-        x = _normal(rng, 16, 4)
+        x = normal(rng, 16, 4)
         given = {
             "x_train": x,
             "y_train": (3 * x[:, :3]).argmax(1),
-            "x_val": _normal(rng, 30, 4) * 1.5 + np.float32(0.5),
+            "x_val": normal(rng, 30, 4) * 1.5 + np.float32(0.5),
             "y_val": rng.integers(0, 3, 30),
-            "first": _normal(rng, 6, 4, scale=0.7),
-            "last": _normal(rng, 3, 6, scale=0.4),
+            "first": normal(rng, 6, 4, scale=0.7),
+            "last": normal(rng, 3, 6, scale=0.4),
             "bias": (rng.uniform(0.6, 1.0, 3) * rng.choice([-1, 1], 3)).astype(np.float32),
             "num_epochs": np.array(epochs),
             "batch_size": np.array(8),

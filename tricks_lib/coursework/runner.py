@@ -386,6 +386,7 @@ class Block:
         loads: the names of the notebook that it, or a function in it, looks up.
         modules: what it imports, other than in a ``try``.
         changes: names whose values it changes where they stand.
+        hints: names in its annotations, which may be texts: a dataclass reads them all the same.
     """
 
     cell: int
@@ -394,6 +395,7 @@ class Block:
     loads: set[str]
     modules: set[str]
     changes: set[str] = field(default_factory=set)
+    hints: set[str] = field(default_factory=set)
 
     @property
     def is_import(self) -> bool:
@@ -539,6 +541,7 @@ class Definitions:
                 ):
                     block.binds.add(step.argval)
         block.binds |= set(_named_by_text(statement))
+        block.hints = set(_hinted(statement)) - block.loads
         tried = {id(n) for t in ast.walk(statement) if isinstance(t, ast.Try) for n in ast.walk(t)}
         for node in ast.walk(statement):
             if id(node) in tried:
@@ -549,11 +552,15 @@ class Definitions:
                 block.modules.add(node.module.partition(".")[0])
         return block
 
-    def needed(self, *names: str) -> list[Block]:
+    def needed(self, *names: str, hints: bool = True) -> list[Block]:
         """The statements that make these names and what they need, in order.
 
         Where a cell checks a name after it was made, later cells change nothing of it: what the
         check saw is what counts. They only add what was not there.
+
+        Args:
+            names: that are needed.
+            hints: whether what only annotations name is needed too.
         """
         blocks = self.blocks
         end = self._checked(names[0]) if len(names) == 1 and self.frozen else len(blocks)
@@ -571,7 +578,7 @@ class Definitions:
                 always = _is_star(block.statement) or (block.is_setting and number < end)
                 if number not in chosen and (makes or always):
                     chosen.add(number)
-                    needed |= block.loads
+                    needed |= block.loads | (block.hints if hints else set())
                     if block.loads & {"eval", "exec", "globals", "vars"}:
                         needed |= {n for b in blocks if b.is_definition for n in b.binds}
                     more = True
@@ -631,10 +638,13 @@ class Definitions:
                 found |= {keeper} | self._filled_by(keeper)
             return found
         for line in ast.walk(statement):
-            if isinstance(line, ast.Assign | ast.AnnAssign | ast.AugAssign):
-                targets = line.targets if isinstance(line, ast.Assign) else [line.target]
-                found |= {_root(t) for t in targets if isinstance(t, ast.Attribute | ast.Subscript)}
-            elif isinstance(line, ast.Expr) and isinstance(line.value, ast.Call):
+            if isinstance(line, ast.Attribute | ast.Subscript):
+                found |= {_root(line)} if isinstance(line.ctx, ast.Store | ast.Del) else set()
+            elif isinstance(line, ast.Call):  # such as last = table.pop()
+                method = line.func.attr if isinstance(line.func, ast.Attribute) else ""
+                found |= {_root(line.func)} & self._containers if method in _FILLS else set()
+                found |= {_root(value) for value in _changed_arguments(line)} & values
+            if isinstance(line, ast.Expr) and isinstance(line.value, ast.Call):
                 call = line.value
                 if not isinstance(call.func, ast.Name):
                     found |= {_root(call.func)} & values  # such as table.append(3)
@@ -642,6 +652,9 @@ class Definitions:
                     found.add(_root(call.args[0]))
                 else:
                     found |= self._filled_by(call.func.id) | self._patched_by(call)
+        for loop in ast.walk(statement):  # whose values are changed one by one
+            if isinstance(loop, ast.For | ast.comprehension) and found & _names(loop.target):
+                found |= _names(loop.iter) & values
         return found
 
     def _patched_by(self, call: ast.expr) -> set[str]:
@@ -1031,6 +1044,32 @@ def _root(tree: ast.expr) -> str:
     return tree.id if isinstance(tree, ast.Name) else ""
 
 
+def _names(tree: ast.expr) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def _hinted(statement: ast.stmt) -> Iterator[str]:
+    """The names in a statement's annotations, and in those of them that are texts."""
+    for node in ast.walk(statement):
+        left = [getattr(node, "annotation", None), getattr(node, "returns", None)]
+        for hint in filter(None, left):
+            for part in ast.walk(hint):
+                text = getattr(part, "value", None) if isinstance(part, ast.Constant) else None
+                if isinstance(text, str):
+                    with contextlib.suppress(*UNREADABLE):
+                        yield from _names(ast.parse(text.strip(), mode="eval").body)
+                elif isinstance(part, ast.Name):
+                    yield part.id
+
+
+def _changed_arguments(call: ast.Call) -> list[ast.expr]:
+    """What a library's function changes where it stands, as far as its name tells it."""
+    name = _called(call)
+    # PyTorch's own have an underscore at their end, as in nn.init.zeros_(weight).
+    in_place = name.endswith("_") and not name.endswith("__")
+    return [*call.args, *(w.value for w in call.keywords)] if in_place or name in _REORDERS else []
+
+
 def _is_container(statement: ast.stmt) -> bool:
     """Whether a list, a table or a set is made."""
     value = getattr(statement, "value", None)
@@ -1038,6 +1077,12 @@ def _is_container(statement: ast.stmt) -> bool:
     made = _root(value.func) if isinstance(value, ast.Call) else ""
     return isinstance(value, kinds) or made in ("list", "dict", "set", "defaultdict", "OrderedDict")
 
+
+# The methods that change a list, a table or a set; and functions that change what they are given.
+_FILLS = {"append", "extend", "insert", "pop", "popitem", "remove", "clear", "sort", "reverse"}
+_FILLS |= {"add", "discard", "update", "setdefault", "appendleft", "popleft", "fill"}
+_REORDERS = {"shuffle", "heapify", "heappush", "heappop", "heapreplace", "heappushpop", "insort"}
+_REORDERS |= {"insort_left", "insort_right", "fill_diagonal", "copyto", "putmask"}
 
 # Of libraries, what sets how they work; and what makes folders. Both are cheap.
 _SETS = {"setrecursionlimit", "seterr", "setcontext", "use_deterministic_algorithms"}

@@ -171,7 +171,7 @@ def read_problem(
         return str(see.arrays["_missing"])
     if problem := _problem(question, given, see):
         return problem
-    needed = definitions.needed(name)
+    needed = definitions.needed(name, hints=False)
     for module in sorted(set().union(*(block.modules for block in needed))):
         if module not in PACKAGES and module not in definitions.files:
             return f"your code uses {module!r}, which the grader may not have; do without it."

@@ -323,6 +323,21 @@ def test_what_is_made_below_its_use_is_made_all_the_same(tmp_path: Path) -> None
     assert runner.Definitions.of(twice).run("f")["a"] == 3
 
 
+def test_a_name_that_python_has_is_not_taken_from_below(tmp_path: Path) -> None:
+    """Even where the check was deleted; unless it is made above, or is all that is right."""
+    answer = """def read_history(train, val):
+    epoch = val.index(min(val))
+    return epoch, val[epoch] - train[epoch], val[-1] - train[-1]"""
+    lowest = "def min(values):\n    return sorted(values)[{}]"
+    for cells, points in (
+        ([answer, "min = [3]"], 3),
+        ([lowest.format(0), answer], 3),
+        ([lowest.format(-1), answer], 0),
+        ([answer.replace("min(val)", "min(val)[0]"), "def min(x):\n    return sorted(x)[:1]"], 3),
+    ):
+        assert graded("read_history", cells, tmp_path)[0] == points, cells
+
+
 @pytest.mark.parametrize(
     ("version", "words"),
     [

@@ -372,6 +372,7 @@ def _parse(text: str, before: int = 0) -> list[ast.stmt]:
 _NEWER = re.compile(
     r"^[ \t]*(type \w|except[ \t]*\*)|(def|class) \w+\[|\w\[[ \t]*\*|\*\w+[ \t]*:[ \t]*\*", re.M
 )
+BUILTIN = {*dir(builtins), "display", "get_ipython"}
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
@@ -562,15 +563,23 @@ class Definitions:
             names: that are needed.
             hints: whether what only annotations name is needed too.
         """
-        blocks = self.blocks
-        end = self._checked(names[0]) if len(names) == 1 and self.frozen else len(blocks)
+        blocks, end = self.blocks, len(self.blocks)
+        last = end  # below it, a name that Python has by itself is used for something else
+        if len(names) == 1 and self.frozen:
+            end = self._checked(names[0])
+            last = end if end < len(blocks) else self._made(names[0])
         known = {name for block in blocks[:end] for name in block.binds}
+        # An answer that calls "min" does not mean a list of this name further down; nor does one
+        # mean a later "pi" where all of math was imported above.
+        above = {name for block in blocks[:last] for name in block.binds}
+        common = (BUILTIN | _starred(blocks[:last])) - above
         needed, chosen = set(names), set()
         more = True
         while more:
             more = False
             for number, block in enumerate(blocks):
                 makes = block.binds & needed
+                makes = makes - common if number >= last else makes
                 if number >= end:
                     makes = makes - known
                 elif not makes:
@@ -609,11 +618,15 @@ class Definitions:
 
     def _checked(self, name: str) -> int:
         """How many statements stand above the last check of an answer; all, if it is older."""
-        made = [n for n, block in enumerate(self.blocks) if name in block.binds]
         checks = [
             n for n, block in enumerate(self.blocks) if name in checked_questions(block.statement)
         ]
-        return checks[-1] if made and checks and checks[-1] > made[-1] else len(self.blocks)
+        return checks[-1] if checks and checks[-1] >= self._made(name) else len(self.blocks)
+
+    def _made(self, name: str) -> int:
+        """How many statements there are down to the last that makes a name; all, if none does."""
+        made = [n for n, block in enumerate(self.blocks) if name in block.binds]
+        return made[-1] + 1 if made else len(self.blocks)
 
     def versions(self, name: str) -> str:
         """What to say where several code cells make an answer; empty if there is one."""
@@ -638,7 +651,9 @@ class Definitions:
                 found |= {keeper} | self._filled_by(keeper)
             return found
         for line in ast.walk(statement):
-            if isinstance(line, ast.Attribute | ast.Subscript):
+            if isinstance(line, ast.Name) and isinstance(line.ctx, ast.Del):
+                found |= {line.id} & BUILTIN  # it is Python's own again
+            elif isinstance(line, ast.Attribute | ast.Subscript):
                 found |= {_root(line)} if isinstance(line.ctx, ast.Store | ast.Del) else set()
             elif isinstance(line, ast.Call):  # such as last = table.pop()
                 method = line.func.attr if isinstance(line.func, ast.Attribute) else ""
@@ -1012,6 +1027,18 @@ def _makes(statement: ast.ClassDef, method: str) -> bool:
 
 def _is_star(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*"
+
+
+def _starred(blocks: list[Block]) -> set[str]:
+    """The names that star imports bring."""
+    found: set[str] = set()
+    for block in blocks:
+        if _is_star(block.statement):
+            with contextlib.suppress(Exception):
+                module = importlib.import_module(block.statement.module)
+                public = [name for name in vars(module) if not name.startswith("_")]
+                found |= set(getattr(module, "__all__", public))
+    return found
 
 
 def checked_questions(statement: ast.stmt) -> set[str]:

@@ -323,6 +323,24 @@ def test_what_is_made_below_its_use_is_made_all_the_same(tmp_path: Path) -> None
     assert runner.Definitions.of(twice).run("f")["a"] == 3
 
 
+def test_a_statements_own_names_bring_no_other_statement() -> None:
+    """A loop's variable, or a class's property, may be called as something that takes an hour."""
+    training = "for x in loader: best = fit(x)"
+    filled = "table = []\nfor x in range(3):\n    table.append(x)"
+    stopper = """class Stopper:
+    lr = lr
+    @property
+    def best(self): return self._best
+    @best.setter
+    def best(self, value): self._best = value
+    also = best"""
+    uses = "def answer(): return table, Stopper"
+    definitions = runner.Definitions([training, filled, "lr = 3", stopper, uses])
+    assert [block.cell for block in definitions.needed("answer")] == [2, 2, 3, 4, 5]
+    counting = runner.Definitions(["n = 2", "while n < 9: n += 1", "def answer(): return n"])
+    assert [block.cell for block in counting.needed("answer")] == [1, 2, 3]
+
+
 def test_a_name_that_python_has_is_not_taken_from_below(tmp_path: Path) -> None:
     """Even where the check was deleted; unless it is made above, or is all that is right."""
     answer = """def read_history(train, val):

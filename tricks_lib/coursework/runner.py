@@ -534,13 +534,14 @@ class Definitions:
         while codes:
             inner = codes.pop()
             codes += [c for c in inner.co_consts if isinstance(c, types.CodeType)]
+            own: set[str] = set()  # made by the statement, or in a class's body, before it is used
             for step in dis.get_instructions(inner):
                 if step.opname in ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"):
-                    block.loads.add(step.argval)
-                elif step.opname == "STORE_GLOBAL" or (
-                    step.opname == "STORE_NAME" and inner is code
-                ):
-                    block.binds.add(step.argval)
+                    block.loads |= {step.argval} - own
+                elif step.opname in ("STORE_NAME", "STORE_GLOBAL"):
+                    own |= {step.argval} if step.opname == "STORE_NAME" else set()
+                    if inner is code or step.opname == "STORE_GLOBAL":
+                        block.binds.add(step.argval)
         block.binds |= set(_named_by_text(statement))
         block.hints = set(_hinted(statement)) - block.loads
         tried = {id(n) for t in ast.walk(statement) if isinstance(t, ast.Try) for n in ast.walk(t)}

@@ -232,6 +232,8 @@ CELLS = [
     "%%capture out\nx = [\n    1\n    % 2]",
     "    x = 1\n    %who\n    y = 2",
     ">>> x = 1\n>>> y = (x\n...      % 2)",
+    "In [3]: def f(x):\n   ...:     return x\n   ...:\n\nIn [14]: %who\nIn [5]: y = {...: 1}",
+    "for x in y:\n....:     %who\n....:     z = 3",
     "def f(\n    a, b=r'\\('\n):\n    return a % b\n\n\n%who f",
     "x = {\n    'a': 1,  # (\n}\n/f x\n,f a b\n;f a b",
 ]

@@ -314,12 +314,17 @@ def _mkdir(line: str) -> str:
 _MAGIC = re.compile(r"""[%!?,;/].*|[^#'"]*\?{1,2}|[\w.,\s*\[\]'"()]+=\s*[%!].*""")
 
 
+_PROMPT = re.compile(r"^(((\[nav\]|\[ins\])? )?In \[\d+\]: |\s*\.{3,}: ?)")
+
+
 def _dedented(source: str) -> str:
     """A cell without the indent or the prompts that all of its lines have, as IPython does."""
     lines = source.replace("\r\n", "\n").split("\n")
     first = next((line for line in lines if line.strip()), "")
     if first.startswith(">>> "):
         return "\n".join(re.sub(r"^(>>>|\.\.\.)( |$)", "", line) for line in lines)
+    if any(map(_PROMPT.match, lines[:2])):
+        return "\n".join(_PROMPT.sub("", line) for line in lines)
     indent = first[: len(first) - len(first.lstrip())]
     return "\n".join(line.removeprefix(indent) for line in lines)
 

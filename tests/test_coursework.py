@@ -987,9 +987,24 @@ def test_gradescope_zip_has_what_it_needs(part: str, tmp_path: Path) -> None:
     assert {"setup.sh", "run_autograder", "config.json", "error.json", "_toc.yml"} <= names
     with zipfile.ZipFile(target) as archive:
         setup, readme = archive.read("setup.sh").decode(), archive.read("README.md").decode()
-    assert "whl/cpu" in setup and "1.5 GB" in readme and "_solutions/exercises.ipynb" in readme
+    assert "whl/cpu" in setup and "22.04" in readme
+    assert "1.5 GB" in readme and "_solutions/exercises.ipynb" in readme
     assert f"chapters/{part}/_solutions/exercises.ipynb" in names
     assert modes["run_autograder"] & 0o111 and modes["setup.sh"] & 0o111
+
+
+def test_an_image_with_an_old_python_is_told_when_it_is_built(tmp_path: Path) -> None:
+    gradescope.write(parts.find("own", private(tmp_path)), 7, tmp_path / "own.zip")
+    with zipfile.ZipFile(tmp_path / "own.zip") as archive:
+        archive.extract("setup.sh", tmp_path)
+    for name, code in (("apt-get", "exit 0"), ("python3", "exit 1")):  # as if it said: too old
+        (tmp_path / name).write_text(f"#!/bin/sh\n{code}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", str(tmp_path / "setup.sh")], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode and "Ubuntu 22.04 or later" in done.stdout + done.stderr
 
 
 @pytest.fixture

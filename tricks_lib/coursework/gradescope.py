@@ -32,6 +32,10 @@ SETUP = """\
 set -e
 apt-get update -qq
 apt-get install -y -qq python3 python3-venv util-linux
+if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
+    echo "ERROR: the grader needs Python 3.10. Choose Ubuntu 22.04 or later as the base image." >&2
+    exit 1
+fi
 python3 -m venv /opt/grader
 # The wheels for CPUs: the usual ones bring some GB of CUDA, which no container here can use.
 /opt/grader/bin/python -m pip install --quiet --index-url https://download.pytorch.org/whl/cpu \\
@@ -42,7 +46,8 @@ python3 -m venv /opt/grader
 README = """\
 # An autograder for Gradescope
 
-1. In the assignment's settings (*Configure Autograder*), upload this zip file as it is.
+1. In the assignment's settings (*Configure Autograder*), upload this zip file as it is, for an
+   image of **Ubuntu 22.04 or later**.
 2. Under *Container Specifications* choose at least **1.5 GB of memory**. The smallest container,
    0.75 GB, is too small for two processes with PyTorch: the grader then says so and stops.
 3. Build the image; it installs PyTorch for CPUs, and takes some minutes.

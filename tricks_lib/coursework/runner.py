@@ -579,7 +579,8 @@ class Definitions:
         # mean a later "pi" where all of math was imported above.
         above = {name for block in blocks[:last] for name in block.binds}
         common = (BUILTIN | _starred(blocks[:last])) - above
-        needed, chosen = set(names), set()
+        bound = common.union(*(block.binds for block in blocks))
+        needed, chosen, stars = set(names), set(), last
         more = True
         while more:
             more = False
@@ -590,13 +591,16 @@ class Definitions:
                     makes = makes - known
                 elif not makes:
                     makes = block.changes & needed
-                always = _is_star(block.statement) or (block.is_setting and number < end)
+                always = _is_star(block.statement) and number < stars
+                always = always or (block.is_setting and number < end)
                 if number not in chosen and (makes or always):
                     chosen.add(number)
                     needed |= block.loads | (block.hints if hints else set())
                     if block.loads & {"eval", "exec", "globals", "vars"}:
                         needed |= {n for b in blocks if b.is_definition for n in b.binds}
                     more = True
+            if not more and stars < len(blocks) and needed - bound:
+                stars, more = len(blocks), True  # a name that nothing else can have brought
         return [blocks[number] for number in sorted(chosen)]
 
     def readings(self, name: str) -> list[Definitions]:

@@ -215,6 +215,17 @@ def test_a_control_group_counts_only_if_its_bounds_hold(tmp_path: Path, monkeypa
     assert "MemoryMax=5" in said and "TasksMax=7" in said and "--scope" in said
 
 
+def test_two_graders_at_a_time_share_no_user(monkeypatch) -> None:
+    """The kernel counts a user's processes, whichever sandbox they are in."""
+    users = []
+    for process in range(1000, 1050):
+        monkeypatch.setattr(os, "getpid", lambda number=process: number)
+        users += [sandbox._user("bwrap", slot) for slot in (*range(64), None)]
+        assert len({sandbox._user("bwrap", slot) for slot in range(1000)}) == 1000
+    assert len(set(users)) == 50 * 64  # one that works alone has that of the first slot
+    assert min(users) >= sandbox.FIRST_UID and max(users) < sandbox.NOBODY
+
+
 # --------------------------------------------------------------------------- in the sandbox
 
 # Each line of the attack is tried; what comes back is 1 for those that had an effect.

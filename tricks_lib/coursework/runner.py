@@ -548,6 +548,7 @@ class Definitions:
                     if inner is code or step.opname == "STORE_GLOBAL":
                         block.binds.add(step.argval)
         block.binds |= set(_named_by_text(statement))
+        block.loads |= set(_queried(statement))
         block.hints = set(_hinted(statement)) - block.loads
         tried = {id(n) for t in ast.walk(statement) if isinstance(t, ast.Try) for n in ast.walk(t)}
         for node in ast.walk(statement):
@@ -1097,6 +1098,14 @@ def _hinted(statement: ast.stmt) -> Iterator[str]:
                         yield from _names(ast.parse(text.strip(), mode="eval").body)
                 elif isinstance(part, ast.Name):
                     yield part.id
+
+
+def _queried(statement: ast.stmt) -> Iterator[str]:
+    """The names that the texts of pandas speak of, as in table.query("loss < @limit")."""
+    for call in ast.walk(statement):
+        if isinstance(call, ast.Call) and _called(call) in ("query", "eval"):
+            texts = [node.value for node in ast.walk(call) if isinstance(node, ast.Constant)]
+            yield from re.findall(r"@(\w+)", " ".join(t for t in texts if isinstance(t, str)))
 
 
 def _changed_arguments(call: ast.Call) -> list[ast.expr]:

@@ -343,6 +343,16 @@ def test_a_statements_own_names_bring_no_other_statement() -> None:
     assert [block.cell for block in counting.needed("answer")] == [1, 2, 3]
 
 
+def test_a_method_that_all_tensors_get_is_there_for_the_grader_too(tmp_path: Path) -> None:
+    """No name leads there, and a kernel that has it keeps it: the check would see nothing."""
+    ends = "def ends(self):\n    return self.amin(0), self.amax(0)"
+    answer = """def min_max(x_train, x_test):
+    low, high = x_train.ends()
+    return (x_train - low) / (high - low), (x_test - low) / (high - low)"""
+    for given in ("torch.Tensor.ends = ends", 'setattr(torch.Tensor, "ends", ends)'):
+        assert graded("min_max", [ends, given, answer], tmp_path)[0] == 3
+
+
 def test_a_name_that_python_has_is_not_taken_from_below(tmp_path: Path) -> None:
     """Even where the check was deleted; unless it is made above, or is all that is right."""
     answer = """def read_history(train, val):

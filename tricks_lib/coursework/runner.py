@@ -1133,6 +1133,7 @@ _REORDERS |= {"insort_left", "insort_right", "fill_diagonal", "copyto", "putmask
 # Of libraries, what sets how they work; and what makes folders. Both are cheap.
 _SETS = {"setrecursionlimit", "seterr", "setcontext", "use_deterministic_algorithms"}
 _SETS |= {"set_default_dtype", "set_default_device", "set_grad_enabled", "makedirs", "mkdir"}
+_SET_ON = (["getcontext"], ["Tensor"], ["Module"])  # the classes get methods by an assignment
 # What they may call to say with what: anything else could be a training.
 _HELPS = {"Path", "PurePath", "join", "exists", "isdir", "is_dir", "isfile", "expanduser", "getcwd"}
 _HELPS |= {"cwd", "home", "str", "resolve", "absolute", "abspath", "dirname", "basename", "format"}
@@ -1147,6 +1148,11 @@ def _sets(call: ast.Call) -> bool:
     return of_torch or name in _SETS
 
 
+def _named_last(tree: ast.expr) -> str:
+    """The last name of such as ``torch.Tensor``."""
+    return getattr(tree, "attr", getattr(tree, "id", ""))
+
+
 def _is_setting(statement: ast.stmt) -> bool:
     if isinstance(statement, ast.If | ast.With | ast.Try):
         lines = [*statement.body, *getattr(statement, "orelse", ())]
@@ -1158,11 +1164,15 @@ def _is_setting(statement: ast.stmt) -> bool:
     if isinstance(statement, ast.For):  # over names that stand there
         listed = isinstance(statement.iter, ast.List | ast.Tuple) and not _calls(statement.iter)
         return listed and all(map(_is_setting, statement.body))
-    if isinstance(statement, ast.Assign):  # such as getcontext().prec = 50
-        left = [_called(t.value) for t in statement.targets if isinstance(t, ast.Attribute)]
-        return left == ["getcontext"] and not _calls(statement.value)
+    if isinstance(statement, ast.Assign):  # such as getcontext().prec = 50, Tensor.half = half
+        owners = [t.value for t in statement.targets if isinstance(t, ast.Attribute)]
+        left = [_called(owner) or _named_last(owner) for owner in owners]
+        return left in _SET_ON and not _calls(statement.value)
     if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Call):
         return False
+    if _called(statement.value) == "setattr" and statement.value.args:
+        owner, *values = statement.value.args
+        return [_named_last(owner)] in _SET_ON and not any(map(_calls, values))
     calls = [node for node in _own(statement) if isinstance(node, ast.Call)]
     return _sets(statement.value) and all(map(_is_cheap, calls))
 

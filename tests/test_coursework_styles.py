@@ -351,6 +351,10 @@ def test_a_method_that_all_tensors_get_is_there_for_the_grader_too(tmp_path: Pat
     return (x_train - low) / (high - low), (x_test - low) / (high - low)"""
     for given in ("torch.Tensor.ends = ends", 'setattr(torch.Tensor, "ends", ends)'):
         assert graded("min_max", [ends, given, answer], tmp_path)[0] == 3
+    without = answer.replace("ends()", "ends")
+    assert (
+        graded("min_max", [ends, "torch.Tensor.ends = property(ends)", without], tmp_path)[0] == 3
+    )
 
 
 def test_a_name_that_python_has_is_not_taken_from_below(tmp_path: Path) -> None:

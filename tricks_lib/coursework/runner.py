@@ -1167,7 +1167,8 @@ def _is_setting(statement: ast.stmt) -> bool:
     if isinstance(statement, ast.Assign):  # such as getcontext().prec = 50, Tensor.half = half
         owners = [t.value for t in statement.targets if isinstance(t, ast.Attribute)]
         left = [_called(owner) or _named_last(owner) for owner in owners]
-        return left in _SET_ON and not _calls(statement.value)
+        calls = [node for node in _own(statement.value) if isinstance(node, ast.Call)]
+        return left in _SET_ON and all(_called(call) == "property" for call in calls)
     if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Call):
         return False
     if _called(statement.value) == "setattr" and statement.value.args:

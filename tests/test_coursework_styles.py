@@ -47,7 +47,7 @@ def read_styles() -> tuple[
     for section in text.split("\n=== ")[1:]:
         head, _, body = section.partition("\n")
         name, question, *more = head.split(" | ")
-        assert name not in (told if more else styles), f"{name!r} is there twice"
+        assert name not in styles | told, f"{name!r} is there twice"
         cells = body.rstrip().split("\n---\n")
         if more:
             by_check, by_grader = re.fullmatch("check: (.*)\ngrader: (.*)", cells[0]).groups()

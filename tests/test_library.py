@@ -195,9 +195,28 @@ def test_layer_norm_of_the_cnn_is_one_group_and_group_norm_several():
     assert groups["layer"] == 1 < groups["group"]
 
 
+@pytest.mark.parametrize("norm", [None, "batch", "group"])
+def test_the_residual_network_takes_any_size_and_has_eight_layers_on_its_longest_way(norm):
+    model = tl.resnet(1, 7, width=4, norm=norm)
+    assert model(torch.rand(2, 1, 32, 32)).shape == model(torch.rand(2, 1, 15, 17)).shape == (2, 7)
+    convs = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    assert sum(conv.kernel_size == (3, 3) for conv in convs) + 1 == 8
+    assert all((conv.bias is None) == (norm is not None) for conv in convs)
+
+
+def test_a_block_whose_convolutions_say_nothing_passes_its_input_on():
+    block = tl.resnet(width=4, norm=None)[2]
+    for weights in block.change.parameters():
+        nn.init.zeros_(weights)
+    x = torch.rand(2, 4, 8, 8)
+    torch.testing.assert_close(block(x), x)
+
+
 def test_models_name_the_mend_of_a_bad_argument():
     with pytest.raises(ValueError, match=r"None or one of \['batch', 'group', 'layer'\]"):
         tl.cnn(norm="btach")
+    with pytest.raises(ValueError, match="'btach' is unknown"):
+        tl.resnet(norm="btach")
     with pytest.raises(ValueError, match="inputs and outputs"):
         tl.mlp([64])
 

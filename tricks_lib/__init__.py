@@ -25,7 +25,7 @@ from .data import (
 from .device import cpu_threads, device
 from .experiment import Effect, Study, Sweep, compare, interaction, once, sweep, tuned
 from .law import CONFIDENCE, LOOKS, MARGINS, verdict
-from .models import cnn, imagenet_network, mlp, transformer
+from .models import cnn, imagenet_network, mlp, resnet, transformer
 from .recorded import Recorded, recorded
 from .train import History, accuracy, budget, evaluate, fit
 
@@ -71,6 +71,7 @@ __all__ = [
     "plots",
     "probes",
     "recorded",
+    "resnet",
     "shakespeare",
     "sweep",
     "text",

@@ -118,6 +118,64 @@ def cnn(
     return nn.Sequential(*layers)
 
 
+class Residual(nn.Module):
+    """Two 3x3 convolutions on a residual path: the block of He et al. (2016), figure 2.
+
+    From (batch, before, height, width) to (batch, after, ...), half the size where ``stride`` is
+    2. The path is a 1x1 convolution where the shape changes, and else the input itself.
+    """
+
+    def __init__(self, before: int, after: int, stride: int, norm: Norm) -> None:
+        super().__init__()
+        same = before == after and stride == 1
+        self.path = nn.Identity() if same else _conv_norm(before, after, 1, stride, norm)
+        first = _conv_norm(before, after, 3, stride, norm)
+        second = _conv_norm(after, after, 3, 1, norm)
+        self.change = nn.Sequential(first, nn.ReLU(), second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.path(x) + self.change(x)).relu()
+
+
+def _conv_norm(before: int, after: int, size: int, stride: int, norm: Norm) -> nn.Sequential:
+    """A convolution that keeps the height and width when the stride is 1, and its norm."""
+    conv = nn.Conv2d(before, after, size, stride, padding=size // 2, bias=norm is None)
+    return nn.Sequential(conv, *([] if norm is None else [_make_norm(norm, _NORMS_2D, after)]))
+
+
+def resnet(
+    in_channels: int = 3, num_classes: int = 10, *, width: int = 16, norm: Norm = "batch"
+) -> nn.Sequential:
+    """A residual network with eight layers, for images of about 32x32: ResNet-8.
+
+    It is the smallest of the networks for CIFAR-10 in He et al. (2016), section 4.2, with one
+    block for each of three sizes of image instead of three to eighteen.
+
+    Args:
+        in_channels: 3 for colour, 1 for grey.
+        num_classes: how many logits.
+        width: channels of the first block; the next two have twice and four times as many.
+        norm: None, ``"batch"``, ``"layer"``, ``"group"``, or a function from the number of
+            channels to a layer. It follows each convolution.
+
+    Returns:
+        A network from ``(batch, in_channels, height, width)`` to logits ``(batch, num_classes)``.
+
+    Raises:
+        ValueError: an unknown norm.
+    """
+    return nn.Sequential(
+        _conv_norm(in_channels, width, 3, 1, norm),
+        nn.ReLU(),
+        Residual(width, width, 1, norm),
+        Residual(width, 2 * width, 2, norm),
+        Residual(2 * width, 4 * width, 2, norm),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4 * width, num_classes),
+    )
+
+
 class Attention(nn.Module):
     """Causal self-attention: each place looks at itself and at those before it.
 

@@ -148,8 +148,9 @@ def resnet(
 ) -> nn.Sequential:
     """A residual network with eight layers, for images of about 32x32: ResNet-8.
 
-    It is the smallest of the networks for CIFAR-10 in He et al. (2016), section 4.2, with one
-    block for each of three sizes of image instead of three to eighteen.
+    It is built like those for CIFAR-10 in He et al. (2016), section 4.2, with one block for each of
+    three sizes of image where theirs have three to eighteen, and a 1x1 convolution on the path
+    where theirs pads with zeros.
 
     Args:
         in_channels: 3 for colour, 1 for grey.

@@ -755,6 +755,8 @@ def test_two_studies_as_one(study):
         study.joined(dataclasses.replace(other, data="other"))
     with pytest.raises(ValueError, match="differ in data or seeds"):
         study.joined(dataclasses.replace(other, table=other.table[1:]))
+    with pytest.raises(ValueError, match="differ in data or seeds"):  # effects pair by place
+        study.joined(dataclasses.replace(other, table=other.table[::-1]))
 
 
 def questions():

@@ -199,11 +199,13 @@ class Study:
         Arms of both can then be compared. When and where it was recorded is told of this one.
 
         Raises:
-            ValueError: other data, other seeds, or an arm that stands in both.
+            ValueError: other data, other seeds or their order, or an arm that stands in both.
         """
         if both := [arm for arm in other.arms if arm in self.arms]:
             raise ValueError(f"both studies have an arm {both[0]!r}: rename one with only().")
-        if self.data != other.data or set(self.table["seed"]) != set(other.table["seed"]):
+        # Effects are paired by place, so the order counts.
+        seeds, others = (list(study.table["seed"].unique()) for study in (self, other))
+        if self.data != other.data or seeds != others:
             raise ValueError("these studies differ in data or seeds; measure both alike.")
 
         def stacked(*tables: pd.DataFrame) -> pd.DataFrame:

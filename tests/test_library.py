@@ -477,6 +477,16 @@ def test_a_diverged_arm_does_not_stop_the_study():
     assert list(table["diverged"]) == [0, 0, 1, 1]
 
 
+def test_an_arm_that_keeps_one_of_many_networks_says_whether_that_one_diverged():
+    def search(data, says):
+        tried = [train(data, lr=lr) for lr in (0.1, 1e30)]
+        return {"test_accuracy": tried[0].test_accuracy} | (tried[0].metrics if says else {})
+
+    arms = {"says": partial(search, says=True), "silent": partial(search, says=False)}
+    study = tl.compare(arms, SMALL, seeds=2, workers=1)
+    assert study.diverged == {"says": [], "silent": [0, 1]}
+
+
 def test_arms_may_give_back_plain_numbers():
     study = tl.compare({"a": lambda data: {"size": len(data.x_train)}}, SMALL, seeds=2, workers=2)
     assert list(study.values("a", "size")) == [128, 128]

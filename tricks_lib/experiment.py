@@ -141,7 +141,8 @@ class Study:
             metrics. Empty when the arms gave back plain numbers.
         data, device: what the runs used, in words.
         conditions: for each arm what its runs used: images, steps, network, optimizer, tuning.
-        diverged: for each arm the seeds whose last training diverged.
+        diverged: for each arm the seeds whose run diverged: what the arm itself gave back under
+            this name, as the ``metrics`` of a ``History`` do, or else what its last training did.
         picks: a row per run of an arm that was tuned inside the seed: ``arm``, ``seed``, the
             setting that it picked, and whether that lies on the grid's ``edge``.
         recorded: when and where, for a recorded study; None for a live one.
@@ -441,7 +442,8 @@ def compare(
 
     Args:
         arms: name to function. It is called with a ``Data`` and gives back a ``History``, or a
-            dict of numbers.
+            dict of numbers. One that trains many networks and keeps one gives back ``diverged`` of
+            that one; without it, the last training tells.
         data: makes the data of one seed; called as ``data(seed=3)``. ``tl.glyphs``, say, or
             ``functools.partial(tl.glyphs, n_train=100)``.
         seeds: how many, or which ones. ``TRICKS_SEED=k`` in the environment shifts the seeds (a
@@ -476,7 +478,7 @@ def _compare(
     curves = [run.curve for run in results if run.curve is not None]
     diverged = {name: [] for name in arms}
     for run in results:
-        if run.notes and run.notes[-1]["diverged"]:
+        if _has_diverged(run):
             diverged[run.row["arm"]].append(run.row["seed"])
     picks = [
         {"arm": run.row["arm"], "seed": run.row["seed"], **note["picked"]}
@@ -614,6 +616,13 @@ class _Run:
     curve: pd.DataFrame | None
     data: str
     notes: list[dict[str, object]]
+
+
+def _has_diverged(run: _Run) -> bool:
+    """Whether the run that counts diverged: an arm that trains many networks says of which."""
+    if "diverged" in run.row:
+        return bool(run.row["diverged"])
+    return bool(run.notes and run.notes[-1]["diverged"])
 
 
 def _seed_all(seed: int) -> None:

@@ -46,6 +46,7 @@ from .experiment import (
     _direction,
     _edges,
     _environment,
+    _has_diverged,
     _in_parallel,
     _made,
     _packed,
@@ -420,7 +421,7 @@ def _measure(
         arm, seed, setting = job
         steps = next((note["steps"] for note in reversed(run.notes) if "steps" in note), 0)
         metrics = {k: v for k, v in run.row.items() if k not in ("arm", "seed", "diverged")}
-        diverged = int(bool(run.notes and run.notes[-1]["diverged"]))
+        diverged = int(_has_diverged(run))
         stored.rows[key] = {"arm": arm, "seed": seed, **setting} | {
             **{name: float(f"{value:.6g}") for name, value in metrics.items()},
             "steps": int(steps),

@@ -660,6 +660,9 @@ def test_a_claim_prints_its_verdict_without_measured_digits(capsys):
         ({"kind": "guess"}, "placebo"),
         ({"margin": 0}, "smallest effect that matters"),
         ({"margin": 5}, "between 0 and 1"),
+        ({"margin": 5, "metric": "memorised"}, "between 0 and 1"),
+        ({"margin": math.inf, "metric": "test_loss"}, "a number > 0"),
+        ({"margin": "0.1"}, "a number > 0"),
         ({"sentence": " "}, "needs a sentence"),
     ],
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import html
+import math
 import platform
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Real
 
 import torch
 
@@ -17,7 +19,10 @@ from .experiment import Effect
 RECORD_TYPE = "application/vnd.tricks-lib.claim+json"
 KINDS = ("claim", "placebo", "control")
 # What lies between 0 and 1, or between -1 and 1, so that no difference reaches 1.
-SHARES = ("accuracy", "accuracy_gap", "calibration_error", "failed", "success", "found")
+SHARES = (
+    *("accuracy", "accuracy_gap", "calibration_error", "overconfidence"),
+    *("failed", "success", "found", "kept", "swapped", "memorised", "share", "distinct_units"),
+)
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,10 @@ class Claim:
             raise ValueError(f"claim {self.id} needs a sentence, and a source that teaches it.")
         if self.margin is None:
             return
-        if not self.margin > 0:
-            raise ValueError(f"margin={self.margin} must be the smallest effect that matters, > 0.")
+        if not (isinstance(self.margin, Real) and 0 < self.margin < math.inf):
+            raise ValueError(
+                f"margin={self.margin!r} must be the smallest effect that matters, a number > 0."
+            )
         if self.metric.endswith(SHARES) and self.margin >= 1:
             raise ValueError(
                 f"margin={self.margin} can never be reached by {self.metric}, which lies between "

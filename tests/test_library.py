@@ -27,6 +27,7 @@ from torch import nn
 import tricks_lib as tl
 from tricks_lib import claims, probes
 from tricks_lib import questions as question_pages
+from tricks_lib import train as train_module
 
 PARTS = ("train", "val", "test")
 SMALL = partial(tl.digits, n_train=128, n_val=50, n_test=100)
@@ -942,6 +943,35 @@ def test_transforms_of_torchvision_throw_their_dice_for_each_image():
         assert seen[0].shape == (64, 1, 8, 8) and 10 < turned < 54
     with pytest.raises(ValueError, match="MixUp and CutMix change the labels"):
         tl.fit(model, data, augment=v2.MixUp(num_classes=10))
+
+
+def test_no_transform_of_torchvision_throws_its_dice_for_a_whole_batch_through_a_function():
+    from torchvision.transforms import v2
+
+    data, flip = SMALL(seed=0), v2.RandomHorizontalFlip()
+    fit = partial(tl.fit, data=data, num_steps=1)
+
+    def all_at_once(batch, transform=flip):
+        return transform(batch)
+
+    def one_by_one(batch):
+        return torch.stack([flip(image) for image in batch])
+
+    def apply(transform, batch):
+        return transform(batch)
+
+    for augment in (lambda batch: flip(batch), all_at_once, partial(apply, flip)):
+        with pytest.raises(ValueError, match="whole batch to RandomHorizontalFlip"):
+            fit(tl.mlp([64, 10]), augment=augment)
+    batch = torch.arange(8.0).expand(400, 1, 8, 8)
+    for augment in (partial(flip), flip.forward):
+        each = train_module._image_by_image(augment, data.shape)(batch)
+        assert 100 < (each[:, 0, 0, 0] == 7).sum() < 300
+    # The trial leaves the random numbers of the training alone.
+    torch.manual_seed(0)
+    expected = one_by_one(batch)
+    torch.manual_seed(0)
+    assert torch.equal(train_module._image_by_image(one_by_one, data.shape)(batch), expected)
 
 
 def test_on_step_stops_the_training_with_true_alone():

@@ -6,12 +6,14 @@ import inspect
 import math
 import numbers
 import os
+import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
+from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -198,7 +200,7 @@ def fit(
             shaped like its targets. It is trained in place; it ends in eval mode, on the device
             that it came from. A part that you put into eval mode, while the model as a whole is
             in training mode, trains in eval mode: ``model[2].eval()`` keeps the statistics of a
-            batch norm.
+            batch norm. After a first ``fit``, call ``model.train()`` before it.
         data: training, validation and test parts.
         lr: learning rate.
         optimizer: called as ``optimizer(list(model.parameters()), lr=lr)``. Further settings go
@@ -208,6 +210,7 @@ def fit(
         batch_size: examples per update; all of them when the data are fewer.
         augment: changes each training batch (batch, channels, height, width), shape kept. A
             transform of torchvision's throws its dice once a call; it is called image by image.
+            A function that gives it the whole batch is refused.
         schedule: from the share of training done, 0 to 1, to a factor on ``lr``.
         loss: default cross-entropy for whole-number targets, mean squared error for floats.
         metrics: name to function of (logits, y); default accuracy for classes.
@@ -233,7 +236,7 @@ def fit(
     batch_size = _count("batch_size", batch_size)
     num_steps = None if num_steps is None else _count("num_steps", num_steps)
     record_every = None if record_every is None else _count("record_every", record_every)
-    augment = _image_by_image(augment)
+    augment = _image_by_image(augment, data.shape)
     where = torch.device(device) if device is not None else best_device()
     home = next(model.parameters()).device
     model.to(where)
@@ -372,22 +375,68 @@ def _made(optimizer: Callable[..., torch.optim.Optimizer], model: nn.Module, lr:
     return made
 
 
-def _image_by_image(augment: Callable[[Tensor], Tensor] | None) -> Any:
+def _image_by_image(augment: Callable[[Tensor], Tensor] | None, shape: tuple[int, ...]) -> Any:
     """Let each image have its own dice, where torchvision would throw them once for a batch."""
     if augment is None:
         return None
     if not callable(augment):
         raise TypeError(f"augment={augment!r} must be a function from a batch to a batch.")
-    parts = augment.modules() if isinstance(augment, nn.Module) else [augment]
-    kinds = [kind for part in parts for kind in type(part).__mro__]
-    if not any(kind.__module__.startswith("torchvision.transforms") for kind in kinds):
+    inner = augment
+    while isinstance(inner, partial | MethodType):
+        inner = inner.func if isinstance(inner, partial) else inner.__self__
+    parts = list(inner.modules()) if isinstance(inner, nn.Module) else [inner]
+    if not any(_is_torchvisions(part) for part in parts):
+        _refuse_one_coin(augment, inner, shape)
         return augment
-    if any(kind.__name__ in ("MixUp", "CutMix") for kind in kinds):
+    names = [kind.__name__ for part in parts for kind in type(part).__mro__]
+    if any(name in ("MixUp", "CutMix") for name in names):
         raise ValueError(
             "MixUp and CutMix change the labels too, which augment does not see: mix inside a loop "
             "of your own."
         )
     return lambda batch: torch.stack([augment(image) for image in batch])
+
+
+def _is_torchvisions(thing: Any) -> bool:
+    kinds = type(thing).__mro__
+    return any(kind.__module__.startswith("torchvision.transforms") for kind in kinds)
+
+
+def _refuse_one_coin(augment: Callable, function: Any, shape: tuple[int, ...]) -> None:
+    """A function of the reader's that hands a whole batch to a transform of torchvision's.
+
+    It is tried on copies of one image: all come out alike, and differ from call to call. The
+    random numbers of the training go on as if nothing had happened.
+    """
+    if not isinstance(function, FunctionType):
+        return
+    try:
+        used = inspect.getclosurevars(function)
+    except ValueError:  # it names something that does not exist yet
+        return
+    held = [*used.globals.values(), *used.nonlocals.values(), *(function.__defaults__ or ())]
+    given = (augment.args, augment.keywords.values()) if isinstance(augment, partial) else ()
+    held += [value for values in given for value in values]
+    names = [type(thing).__name__ for thing in held if callable(thing) and _is_torchvisions(thing)]
+    if not names:
+        return
+    states = random.getstate(), np.random.get_state()
+    image = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.random.fork_rng():
+            calls = [augment(image.repeat(4, *[1] * image.ndim)) for _ in range(16)]
+    except Exception:  # training will say what is wrong
+        return
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+    alike = all(torch.equal(call, call[:1].expand_as(call)) for call in calls)
+    if alike and not all(torch.equal(call, calls[0]) for call in calls):
+        raise ValueError(
+            f"augment hands a whole batch to {names[0]}, which throws its dice once a call, so "
+            "that all images change alike: give fit the transform itself, or let augment call it "
+            "for each image, torch.stack([transform(image) for image in batch])."
+        )
 
 
 def _tensor_of(output: Any) -> Tensor:

@@ -722,6 +722,14 @@ def test_plots_draw_what_they_are_given(study, monkeypatch):
     plt.close("all")
 
 
+def test_a_study_without_such_curves_says_what_it_has(study):
+    plain = tl.compare({"a": lambda data: {"size": 1.0}}, SMALL, seeds=2, workers=1)
+    with pytest.raises(KeyError, match=r"plain numbers.*History"):
+        tl.plots.curves(plain)
+    with pytest.raises(KeyError, match=r"no curves of 'speed'; it has .*'val_accuracy'"):
+        tl.plots.curves(study, "speed")
+
+
 def test_panels_show_a_study_each(study):
     left, right = tl.plots.panels({"both": study, "one": study.only(["fast"])}, baseline="slow")
     assert [ax.get_title() for ax in (left, right)] == ["both", "one"]

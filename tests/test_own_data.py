@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.sparse import csr_matrix
+from torch.utils.data import TensorDataset
 
 import tricks_lib as tl
 
@@ -120,6 +122,9 @@ def test_targets_become_int64_or_float32(y, dtype):
         ({"x_train": X[:60] + 1j}, "x_train is complex"),
         ({"x_train": WORDS[:60, None]}, "x_train holds no numbers.*get_dummies"),
         ({"x_train": pd.DataFrame({"pet": WORDS[:60]})}, "no numbers in 'pet'"),
+        ({"x_train": torch.eye(60, 3).to_sparse()}, r"x_train is sparse.*to_dense\(\)"),
+        ({"x_train": csr_matrix(X[:60])}, r"x_train is sparse.*toarray\(\)"),
+        ({"x_train": TensorDataset(torch.eye(60, 3))}, "x_train is a TensorDataset: stack"),
         ({"x_train": [X[:2], X[:3]]}, "different shapes: bring them to one shape"),
         ({"y_train": WORDS[:60]}, "y_train holds no numbers.*from_arrays"),
         ({"y_train": Y[:60] + 1}, "labels from 1 to 3.*count from 0, y - 1"),

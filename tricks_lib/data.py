@@ -485,6 +485,15 @@ def cifar10(
 
 def _tensor(value: Any, name: str) -> Tensor:
     """Make a tensor of what a reader hands over, type and shape as they are."""
+    if isinstance(value, torch.utils.data.Dataset | torch.utils.data.DataLoader):
+        raise TypeError(
+            f"{name} is a {type(value).__name__}: stack what it gives first, torch.stack([x for x, "
+            "_ in dataset]) for the inputs."
+        )
+    if isinstance(value, Tensor) and value.layout is not torch.strided:
+        raise TypeError(f"{name} is sparse: give {name}.to_dense().")
+    if hasattr(value, "toarray"):  # SciPy's
+        raise TypeError(f"{name} is sparse: give {name}.toarray().")
     if isinstance(value, Tensor):
         return value.detach() if value.requires_grad else value
     if isinstance(value, list | tuple) and value and all(isinstance(v, Tensor) for v in value):

@@ -64,7 +64,14 @@ def curves(
         metric: a column of ``study.curves``.
         baseline: the arm to draw in grey.
         ax: where to draw; default a figure of its own.
+
+    Raises:
+        KeyError: the study has no such curves.
     """
+    if metric not in study.curves:
+        there = [name for name in study.curves if name not in ("arm", "seed", "step", "epoch")]
+        why = f"it has {there}" if there else "its arms gave back plain numbers, and no History"
+        raise KeyError(f"this study has no curves of {metric!r}; {why}.")
     axes = ax or _new_axes()
     shades = colours(study.arms, baseline)
     for arm, runs in study.curves.groupby("arm", sort=False):

@@ -420,6 +420,25 @@ def test_a_model_outside_the_arm_starts_anew_in_every_run():
     assert one.values("a")[1] == two.values("a")[0]
 
 
+def test_what_a_run_writes_into_the_data_no_other_run_sees():
+    given = SMALL(seed=0)
+    x_test, y_test = given.x_test.clone(), given.y_test.clone()
+    own = partial(
+        tl.Data.from_arrays, given.x_train, given.y_train, name="own", test=(x_test, y_test)
+    )
+
+    def writes(data, lr=0.1):
+        data.x_test.mul_(0.5)
+        return {"val_loss": lr, "left": data.x_test.sum().item()}
+
+    half = pytest.approx(given.x_test.sum().item() / 2)
+    arms = {"a": writes, "tuned": tl.tuned(writes, {"lr": [3.0, 2.0, 1.0]})}
+    for workers in (1, 2):
+        study = tl.compare(arms, own, seeds=3, workers=workers)
+        assert all(value == half for arm in arms for value in study.values(arm, "left"))
+    assert torch.equal(x_test, given.x_test)
+
+
 def test_data_that_ignore_the_seed_are_refused():
     fixed = SMALL(seed=0)
     with pytest.raises(ValueError, match="from_arrays"):

@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
@@ -331,7 +331,7 @@ class TunedInside:
             random.seed(data.seed)
             np.random.seed(data.seed % 2**32)
             with noting() as notes:
-                result = self.arm(data, **{**setting, **changes})
+                result = self.arm(_copied(data), **{**setting, **changes})
             score = _metrics(result, "a tuned arm").get(self.metric, np.nan)
             score = score if self.higher_is_better else -score
             if np.isfinite(score) and score > best_score:
@@ -437,8 +437,8 @@ def compare(
     A seed fixes the split of the data, the random initialisation and the order of the batches
     alike for all arms, so that arms differ in the trick alone and can be compared in pairs.
     On a CPU the runs go to parallel processes, one thread each; on a GPU they follow each other
-    in this process. Every run gets its own copy of its arm, so the numbers do not depend on the
-    number of workers.
+    in this process. Every run gets its own copy of its arm and of the data, so the numbers do not
+    depend on the number of workers.
 
     Args:
         arms: name to function. It is called with a ``Data`` and gives back a ``History``, or a
@@ -631,14 +631,34 @@ def _seed_all(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def _copied(data: Data) -> Data:
+    """The same data in tensors of their own: what one run writes there, no other one sees."""
+    if not isinstance(data, Data):
+        return data
+    copied = copy(data)  # without another check: the numbers are the same
+    for name, value in vars(data).items():
+        if isinstance(value, torch.Tensor):
+            object.__setattr__(copied, name, value.clone())
+    return copied
+
+
 def _run(
-    name: str, packed: bytes, make_data: MakeData, seed: int, settings: Mapping[str, str]
+    name: str,
+    packed: bytes,
+    make_data: MakeData,
+    seed: int,
+    settings: Mapping[str, str],
+    shared: bool = False,
 ) -> _Run:
-    """One run, in whatever process: seed everything, make the data, train."""
+    """One run, in whatever process: seed everything, make the data, train.
+
+    ``shared`` data go in as they are; whoever asks for that sees to it that nobody writes to them.
+    """
     _refuse_threads()
     arm = pickle.loads(packed)  # a copy of its own: what one run changes, no other one sees
     with _environment(settings), torch.random.fork_rng(), cpu_threads(), noting() as notes:
         data = _made(make_data, seed)
+        data = data if shared else _copied(data)
         _seed_all(seed)
         try:
             result = arm(data)

@@ -454,7 +454,7 @@ def _one(
     # The processor's time: other programs on the machine do not count. A GPU's is on the clock.
     clock = time.process_time if device().type == "cpu" else time.perf_counter
     start = clock()
-    run = _run(f"{arm}, {setting}", packed, partial(_same, data), seed, environ)
+    run = _run(f"{arm}, {setting}", packed, partial(_same, data), seed, environ, shared=True)
     seconds = clock() - start
     if _versions(data) != versions:
         _data_of.cache_clear()

@@ -1,7 +1,7 @@
 """The headline claims: a strip of them on each page that has some, and a table of them all.
 
 =====================  =========================================================================
-``{verdict-table}``    part; a row for each headline claim, a column for each kind of data.
+``{verdict-table}``    part; a row for each headline claim, a column for each kind of data used.
                        Without a part: all parts, folded up, below a line that counts the verdicts
 ``{contradicted}``     the headline claims that came out the opposite and never held
 under *In one minute*  the page's headline claims, and the verdict of each of their measurements
@@ -217,10 +217,19 @@ def tally(claims: Sequence[Sequence[Found]]) -> list[nodes.Node]:
 def verdict_table(
     env: Any, claims: Sequence[Sequence[Found]], title: str, title_css: str = ""
 ) -> Tag:
-    """A row for each claim, below the name of its page; a column for each kind of data."""
-    heads = [tag("th", nodes.Text(name), scope="col") for name in ("Claim", *COLUMNS)]
+    """A row for each claim, below the name of its page; a column for each kind of data.
+
+    A kind of data on which none of the claims was measured has no column.
+    """
+    used = {column(one) for group in claims for one in group}
+    columns = [name for name in COLUMNS if name in used]
+    heads = [tag("th", nodes.Text(name), scope="col") for name in ("Claim", *columns)]
     bodies = [
-        tag("tbody", page_row(env, page), *[claim_row(env, group) for group in groups])
+        tag(
+            "tbody",
+            page_row(env, page, columns),
+            *[claim_row(env, group, columns) for group in groups],
+        )
         for page, groups in groupby(claims, key=lambda group: group[0].docname)
     ]
     return tag(
@@ -228,11 +237,11 @@ def verdict_table(
         tag("caption", nodes.Text(title), css=title_css),
         tag("thead", tag("tr", *heads)),
         *bodies,
-        css="verdict-table",
+        css=f"verdict-table columns-{len(columns)}",
     )
 
 
-def page_row(env: Any, page: str) -> Tag:
+def page_row(env: Any, page: str, columns: Sequence[str]) -> Tag:
     """A row with the title of a page, as a link to it; Sphinx fills in the title."""
     link = pending_xref(
         "",
@@ -244,17 +253,17 @@ def page_row(env: Any, page: str) -> Tag:
         refexplicit=False,
         refwarn=True,
     )
-    head = tag("th", link, scope="rowgroup", colspan=str(1 + len(COLUMNS)))
+    head = tag("th", link, scope="rowgroup", colspan=str(1 + len(columns)))
     return tag("tr", head, css="page-row")
 
 
-def claim_row(env: Any, measured: Sequence[Found]) -> Tag:
+def claim_row(env: Any, measured: Sequence[Found], columns: Sequence[str]) -> Tag:
     """The sentence, then what was measured on each kind of data.
 
     Of many measurements a cell shows how often each verdict came out; a click opens them all.
     """
     cells = []
-    for name in COLUMNS:
+    for name in columns:
         here = [one for one in measured if column(one) == name]
         lines = [
             each

@@ -56,9 +56,9 @@ def line(found: Found, place: str) -> str:
     arms = f"{f'gain of {found.of}, ' if found.of else ''}{' minus '.join(found.arms)}"
     return (
         f'<p><span class="verdict {found.css}">{found.verdict}</span> {html.escape(place)}<br>'
-        f"<strong>{effect}</strong> [{low}, {high}] {html.escape(unit(found.metric))}<br>"
+        f"<strong>{effect}</strong> [{low}, {high}] {html.escape(unit(found.metric))}"
+        f"{forest.in_a_row(found)}<br>"
         f'<span class="card-more">{html.escape(arms)}; {found.num_seeds} seeds, {kept}</span></p>'
-        f"{forest.in_a_row(found)}"
     )
 
 

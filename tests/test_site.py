@@ -132,6 +132,10 @@ QUESTIONS = {
     "how many seeds do I need": "evidence",
     "use my own dataset": "own_data",
     "grade homework": "teach",
+    "weights not updating": "bug_clinic",
+    "loss goes up and down": "bug_clinic",
+    "exercise solutions": "teach",
+    "download csv of claims": "claims",
 }
 # What a page may weigh when it is opened, in bytes, packed as servers pack it.
 FIRST_VIEW = 300_000

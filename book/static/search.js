@@ -127,17 +127,18 @@ function entry(url, title, excerpt, below = []) {
   return item;
 }
 
-function found(page) {
+function found(page, wanted) {
   const title = page.meta.title;
-  const below = page.sub_results.filter((part) => part.title !== title).slice(0, 3)
+  const below = page.sub_results.filter((part) => part.title !== title && hits(part.excerpt, wanted)).slice(0, 3)
     .map((part) => entry(part.url, part.title, part.excerpt));
   return entry(page.url, title, below.length ? "" : page.excerpt, below);
 }
 
-// Of a word that it does not know Pagefind looks up the first letters: "z" is no find for "zyzzyva".
+// Of a word that it does not know Pagefind looks up the first letters: "z" is no find for "zyzzyva", nor is
+// DeCoste for "decreasing".
 function hits(excerpt, telling) {
   const marked = [...excerpt.matchAll(/<mark>(.*?)<\/mark>/g)].map(([, text]) => text.toLowerCase());
-  return telling.some((word) => marked.some((text) => text.includes(word.toLowerCase().slice(0, 3))));
+  return telling.some((word) => marked.some((text) => text.includes(word.toLowerCase().slice(0, 4))));
 }
 
 // Pages with all words; if there are next to none, those with most, a rare word counting for more.
@@ -178,7 +179,7 @@ async function search(query) {
   if (query !== latest) return;  // a later key has asked anew
   const pages = read.filter(({ page }) => hits(page.excerpt, wanted)).sort((a, b) => b.score - a.score)
     .slice(0, MOST).map(({ page }) => page);
-  list.replaceChildren(...known, ...pages.map(found));
+  list.replaceChildren(...known, ...pages.map((page) => found(page, wanted)));
   const asked = letters(query).join(" ") === words.join(" ") ? "" : ` (read as “${words.join(" ")}”)`;
   state.textContent = list.childElementCount
     ? `The best ${list.childElementCount} places for “${query}”${asked}`

@@ -255,6 +255,8 @@ FACTS = r"""async () => {
       return column && formula.getBoundingClientRect().width > column.clientWidth + 1;
     }).map((node) => node.closest('.math').id || node.parentNode.textContent.slice(0, 60)),
     blocks: all('main .highlight pre').length,
+    long: all('main .highlight pre').filter((node) => !node.closest('.cell_output')
+      && node.scrollWidth > node.clientWidth + 1).map((node) => node.textContent.slice(0, 60)),
     uncopied: all('main .highlight').filter((node) => node.querySelector('pre')
       && !node.closest('.linenos, .no-copybutton')
       && !node.querySelector('button.copybtn')).map((node) => node.textContent.slice(0, 60)),
@@ -741,6 +743,11 @@ def test_code_can_be_copied(visits: dict[str, Visit]) -> None:
     assert pages
     for name, visit in pages.items():
         assert not visit.facts["uncopied"], f"{name}: no copy button at {visit.facts['uncopied']}"
+
+
+def test_code_fits_its_column(visits: dict[str, Visit]) -> None:
+    pages = {n: v for n, v in visits.items() if not n.startswith("_modules/")}  # as the files are
+    nothing([f"{name}: {long}" for name, visit in pages.items() for long in visit.facts["long"]])
 
 
 def test_notebook_pages_show_the_colab_badge(visits: dict[str, Visit]) -> None:

@@ -1042,6 +1042,7 @@ def test_cards_name_their_scale(site: Path) -> None:
 def test_plumbing_is_folded_and_figures_are_numbered(site: Path) -> None:
     page = site / "chapters" / "regularization" / "dropout.html"
     soup = parsed(page)
+    assert soup.select_one(".onthispage").get_text(strip=True) == "On this page"
     folded = soup.select("details.plumbing")
     assert len(folded) > 5 and all(part.select_one("pre") for part in folded)
     assert not soup.select("#use-it details.plumbing, #from-scratch details.plumbing")

@@ -28,7 +28,7 @@ def speaks_of_itself(paragraph: nodes.paragraph) -> bool:
 def own_words_first(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Take badge and minutes from the tree that the description is made of.
+    """Take badge, minutes, verdict marks and lists of works from what the description is made of.
 
     The page itself is written already.
     """
@@ -37,6 +37,11 @@ def own_words_first(
     for paragraph in list(doctree.findall(nodes.paragraph))[:3]:
         if speaks_of_itself(paragraph):
             paragraph.parent.remove(paragraph)
+    for link in doctree.findall(nodes.reference):
+        if "claim-mark" in link["classes"]:
+            link.children = [child for child in link.children if isinstance(child, nodes.literal)]
+    for work in list(doctree.findall(nodes.citation)):
+        work.parent.remove(work)
 
 
 def whole_sentences(

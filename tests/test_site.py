@@ -1213,6 +1213,8 @@ def test_pages_are_described_by_their_own_words(site: Path) -> None:
         told = soup.find("meta", attrs={"name": "description"})
         assert told and len(told["content"]) > 20, page
         assert not re.match(r"Open in Colab|About \d|Contents", told["content"]), page
+        # Nor by a claim's marks, or by the first of a list of works.
+        assert not re.search(r"[●◆○◇]|\. 1, ", told["content"]), page
 
 
 def test_the_sitemap_names_every_page(site: Path) -> None:

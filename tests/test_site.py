@@ -14,6 +14,7 @@ import functools
 import gzip
 import html
 import http.server
+import io
 import json
 import os
 import re
@@ -536,6 +537,15 @@ def test_a_dark_page_is_printed_light_and_unfolded(
         assert page.evaluate(state) == before
         page.emulate_media(media="print")
         assert page.locator("#jb-print-toc").count() and page.locator("#jb-print-toc").is_hidden()
+
+
+def test_folded_output_is_printed_and_leaves_no_page_empty(address: str, browser: Browser) -> None:
+    with browser.new_page(viewport=WINDOW) as page:
+        page.goto(f"{address}chapters/start/repeat.html")
+        output = page.locator("details.hide pre").first.text_content()
+        pages = [one.extract_text() for one in PdfReader(io.BytesIO(page.pdf())).pages]
+        assert set(output.split()) <= set(" ".join(pages).split())
+        assert min(len(text.split()) for text in pages[:-1]) > 50
 
 
 def test_the_focus_is_always_seen(address: str, browser: Browser) -> None:

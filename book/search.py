@@ -24,6 +24,8 @@ from sphinx.errors import ExtensionError
 SCRIPTS = ("searchtools.js", "language_data.js", "searchindex.js")
 NAMES = "|".join(map(re.escape, SCRIPTS))
 SCRIPT = re.compile(rf'\s*<script\b[^>]* src="[^"]*\b(?:{NAMES})[^>]*></script>')
+# What a button shows is its name; another name, without the keys that it shows, is none to say.
+BUTTON = re.compile(r'(<button\b[^>]*\bsearch-button-field\b[^>]*?) aria-label="[^"]*"')
 # Drawn formulas (their MathML stays), code and numbers on cards would fill the excerpts.
 LEFT_OUT = (
     "div.math",
@@ -56,8 +58,8 @@ def index(site: Path) -> None:
     """
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
-        if (lighter := SCRIPT.sub("", text)) != text:
-            page.write_text(lighter, encoding="utf-8", newline="\n")
+        if (made := BUTTON.sub(r"\1", SCRIPT.sub("", text))) != text:
+            page.write_text(made, encoding="utf-8", newline="\n")
     for script in (site / "searchindex.js", *(site / "_static" / name for name in SCRIPTS)):
         script.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pagefind", "--root-selector", "article"]

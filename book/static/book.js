@@ -34,7 +34,7 @@ window.addEventListener("afterprint", () => {
 
 // The theme lets the keyboard reach every box that scrolls. It reads a size and writes a mark in turn,
 // for which the browser lays out the whole page each time. Ours are read together, a few at a time,
-// and those that are not laid out yet when they are.
+// and those that are not laid out yet when they are; until then they may scroll, and are a stop.
 {
 const marked = (boxes) => {
   const read = boxes.map((box) =>
@@ -50,7 +50,10 @@ window.markScrolling = (boxes) => {
   const left = [];
   for (const box of boxes)
     if (box.checkVisibility?.({ contentVisibilityAuto: true }) ?? true) left.push(box);
-    else later.observe(box);
+    else {
+      box.tabIndex = 0;
+      later.observe(box);
+    }
   const some = () => {
     marked(left.splice(0, 20));
     if (left.length) setTimeout(some);

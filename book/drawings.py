@@ -4,11 +4,10 @@ A plot is dark lines on white, and reads as well as light lines on black. A phot
 nor does a picture of pixels. What cannot be told for certain stays as it is.
 
 Why they are no SVG, which would be sharp at any size: the pages show what the notebooks store, and
-those store PNG. Five plots in the library's style take 7 to 54 KB as lossless WebP, 15 to 132 KB at
-twice the dots, and 2 to 26 KB as packed SVG (only a cloud of 1,500 points is larger than its WebP).
-So SVG would be lighter, but every notebook would have to store it beside the PNG that Colab shows,
-40 to 170 KB a plot; and its coordinates are text with measured digits in it, which differ from
-machine to machine, where nbval compares text and passes over pictures.
+those store PNG, with two dots where a page has one. SVG would be lighter for most plots, but every
+notebook would have to store it beside the PNG that Colab shows; and its coordinates are text with
+measured digits in it, which differ from machine to machine, where nbval compares text and passes
+over pictures.
 """
 
 from __future__ import annotations
@@ -21,6 +20,8 @@ import numpy as np
 from PIL import Image, ImageFilter
 from sphinx.application import Sphinx
 
+from tricks_lib.plots import STYLE
+
 CSS = "drawn"
 FIGURE = re.compile(r'<img\b[^>]*?\bsrc="[^"]*_images/([^"/?]+\.png)"[^>]*>')
 #: Of a drawing so much is white; less white is a picture. No block of this many pixels is dark:
@@ -29,11 +30,16 @@ WHITE, LEVEL = 0.55, 250
 BLOCK, DARK = 9, 60
 
 
+def dots(picture: Image.Image) -> int:
+    """How many dots of a figure, along a side, stand for one of the page: 2 in the notebooks."""
+    return max(1, round(picture.info.get("dpi", (0, 0))[0] / STYLE["figure.dpi"]))
+
+
 def is_drawing(picture: Image.Image) -> bool:
     """Whether a figure is a plot on white: white all around, mostly white, and nowhere black."""
+    picture = picture.convert("RGBA").reduce(dots(picture))
     flat = Image.new("RGB", picture.size, "white")
-    layer = picture.convert("RGBA")
-    flat.paste(layer, mask=layer.getchannel("A"))
+    flat.paste(picture, mask=picture.getchannel("A"))
     white = np.asarray(flat).min(axis=2) > LEVEL
     edge = np.concatenate([white[0], white[-1], white[:, 0], white[:, -1]])
     if not edge.all() or white.mean() < WHITE:

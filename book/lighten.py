@@ -7,8 +7,8 @@
 - Scripts wait until the page is read: no reader waits for them. The few lines that the page's own
   ask for values stand in the page. The theme's script no longer has the page laid out again for
   each box that may scroll.
-- Figures become WebP, without loss. Every picture gets its size, so that text does not jump, and
-  those further down are fetched when a reader comes near.
+- Figures become WebP, without loss. Every picture gets its size on the page, so that text does not
+  jump, and those further down are fetched when a reader comes near.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from fontTools import subset
 from PIL import Image
 from sphinx.application import Sphinx
 
 from book import styles
+from book.drawings import dots
 
 STYLE = "_static/styles/pydata-sphinx-theme.css"
 FONTS = "_static/vendor/fontawesome/webfonts"
@@ -106,22 +108,28 @@ def cut_icons(site: Path, texts: Iterable[str]) -> None:
         font.unlink()
 
 
-def figures(site: Path) -> dict[str, str]:
-    """Turn figures into WebP where that is smaller; the new name of each by its old one."""
-    renamed = {}
+class Figure(NamedTuple):
+    """What became of a figure: the name of its file, and its size on the page."""
+
+    name: str
+    size: tuple[int, int]
+
+
+def figures(site: Path) -> dict[str, Figure]:
+    """Turn figures into WebP where that is smaller; what became of each by its old name."""
+    found = {}
     for old in sorted((site / "_images").glob("*.png")):
         new = old.with_suffix(".webp")
         with Image.open(old) as picture:
             picture.save(new, lossless=True, method=2)
-        if new.stat().st_size < old.stat().st_size:
-            renamed[old.name] = new.name
-            old.unlink()
-        else:
-            new.unlink()
-    return renamed
+            width, height = (round(side / dots(picture)) for side in picture.size)
+        kept, left = (new, old) if new.stat().st_size < old.stat().st_size else (old, new)
+        left.unlink()
+        found[old.name] = Figure(kept.name, (width, height))
+    return found
 
 
-def pictures(text: str, page: Path, renamed: dict[str, str]) -> str:
+def pictures(text: str, page: Path, made: dict[str, Figure]) -> str:
     """A page's text, its pictures under their new names, with sizes, and late if further down."""
     first = True
 
@@ -130,12 +138,13 @@ def pictures(text: str, page: Path, renamed: dict[str, str]) -> str:
         found = SOURCE.search(tag[0])
         if not found or found[2].startswith(("data:", "http")):
             return tag[0]
-        name = found[2].rpartition("/")[2]
-        source = found[2].removesuffix(name) + renamed.get(name, name)
+        folder, slash, name = found[2].rpartition("/")
+        figure = made.get(name)
+        source = folder + slash + (figure.name if figure else name)
+        size = figure.size if figure else _size(page.parent / source.partition("?")[0])
         whole = tag[0].replace(found[0], found[1] + source + found[3])
-        file = page.parent / source.partition("?")[0]
         more = ""
-        if not re.search(r"\bwidth[=:]", whole) and (size := _size(file)):
+        if size and not re.search(r"\bwidth[=:]", whole):
             more += f' width="{size[0]}" height="{size[1]}"'
         if "_images/" in source:
             if not first and "loading=" not in whole:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from book import drawings
+from book import drawings, lighten
 
 
 def plot() -> Image.Image:
@@ -35,6 +35,23 @@ def test_a_plot_is_a_drawing() -> None:
     clear = plot().convert("RGBA")
     clear.putalpha(Image.fromarray(255 - np.asarray(plot()).min(axis=2)))
     assert drawings.is_drawing(clear)  # what is clear shows the white below
+
+
+def test_a_plot_of_twice_the_dots_is_a_drawing_of_its_size_on_the_page(tmp_path: Path) -> None:
+    folder = tmp_path / "_images"
+    folder.mkdir()
+    once = plot()
+    ImageDraw.Draw(once).line((260, 40, 370, 40), fill="black", width=6)
+    large = once.resize((800, 400), Image.Resampling.NEAREST)
+    assert drawings.is_drawing(once) and not drawings.is_drawing(large)  # as broad as a pixel
+    large.save(folder / "large.png", dpi=(220, 220))
+    plot().save(folder / "plain.png")
+    with Image.open(folder / "large.png") as stored:
+        assert drawings.is_drawing(stored)
+    text = '<img src="_images/large.png"><img src="_images/plain.png">'
+    page = lighten.pictures(text, tmp_path / "a.html", lighten.figures(tmp_path))
+    assert page.count('width="400" height="200"') == 2
+    assert {file.suffix for file in folder.iterdir()} == {".webp"}
 
 
 @pytest.mark.parametrize(

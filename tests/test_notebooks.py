@@ -14,10 +14,12 @@ import matplotlib.image
 import nbformat
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 
-from book.notebooks import clean, find_notebooks, strip_png
+from book.notebooks import UNSEEN, clean, find_notebooks, packed, strip_png
 from book.records import MIME
 from tests.page_rules import (
     ROOT,
@@ -85,7 +87,7 @@ PATH = Path("chapters/data_processing/demo.ipynb")
 def png() -> str:
     buffer = io.BytesIO()
     matplotlib.image.imsave(buffer, np.zeros((2, 2, 3)), format="png")
-    return base64.b64encode(strip_png(buffer.getvalue())).decode()
+    return base64.b64encode(strip_png(packed(buffer.getvalue()))).decode()
 
 
 def shown(**data: object) -> NotebookNode:
@@ -327,6 +329,34 @@ def test_cleaning_is_stable_and_keeps_ids() -> None:
     once = nbformat.writes(notebook)
     clean(notebook)
     assert nbformat.writes(notebook) == once
+
+
+def drawn(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "png", dpi=(220, 220))
+    return buffer.getvalue()
+
+
+def test_a_plot_gets_a_palette_and_weighs_less() -> None:
+    figure = Figure(figsize=(4, 3), dpi=220)  # lines and letters, with all shades at their edges
+    figure.subplots().plot([0, 3, 1], [[0, 1], [2, 0], [1, 3]], label="arm")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    plot = buffer.getvalue()
+    small = packed(plot)
+    assert len(small) < 0.7 * len(plot)
+    assert packed(small) == small  # so that what is clean stays as it is
+    old, new = (Image.open(io.BytesIO(png)) for png in (plot, small))
+    assert new.mode == "P" and new.info["dpi"] == old.info["dpi"]
+    apart = np.asarray(old.convert("RGB"), int) - np.asarray(new.convert("RGB"), int)
+    assert 0 < abs(apart).max() <= UNSEEN
+
+
+def test_photographs_and_what_is_clear_stay_as_they_are() -> None:
+    values = np.random.default_rng(0).integers(0, 256, (40, 40, 4)).astype("uint8")
+    photograph = drawn(Image.fromarray(values[..., :3]))
+    clear = drawn(Image.new("RGBA", (40, 40), (0, 0, 0, 0)))
+    assert packed(photograph) == photograph and packed(clear) == clear
 
 
 def test_png_keeps_its_pixels_and_loses_its_texts() -> None:

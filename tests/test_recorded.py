@@ -182,6 +182,35 @@ def test_a_short_one_is_measured_anew_with_longer_training(measured, monkeypatch
     assert study().rows.equals(measured.rows)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_is_measured_anew_does_not_meet_what_is_only_read(measured, monkeypatch, order):
+    with monkeypatch.context() as patch:
+        patch.setenv("TRICKS_RECORD", "partner")
+        study("partner")
+    for name, value in {"TRICKS_SEEDS": "2", "TRICKS_BUDGET": "2"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TRICKS_STUDY", "tiny")  # so that the partner counts as too long
+    anew, read = study().tuned(), study("partner").tuned()
+    assert anew.effect("momentum", "plain").recorded is None
+    both = [anew.only({"plain": "new"}), read.only({"momentum": "old"})][::order]
+    found = both[0].joined(both[1]).effect("new", over="old")
+    old = measured.tuned()
+    np.testing.assert_array_equal(found.values, old.values("plain") - old.values("momentum"))
+    assert found.recorded
+    gains = [each.effect("momentum", "plain") for each in (anew, read)]
+    found = tl.interaction(dict(zip("ab", gains[::order], strict=True)))
+    assert found.recorded and not found.values.any()
+
+
+def test_two_that_are_measured_anew_meet_as_such(measured, monkeypatch):
+    monkeypatch.setenv("TRICKS_BUDGET", "2")
+    first, second = study().tuned().only({"plain": "new"}), study().at(lr=0.1).only(["momentum"])
+    found = first.joined(second).effect("new", over="momentum")
+    assert found.recorded is None
+    assert found.stored.recorded
+    assert tl.interaction({"a": found, "b": found}).recorded is None
+
+
 def test_one_that_needs_a_missing_package_is_read_as_it_is(measured, monkeypatch):
     monkeypatch.setenv("TRICKS_SEED", "3")
     assert study(needs="no_such_package").rows.equals(measured.rows)

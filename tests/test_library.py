@@ -393,6 +393,22 @@ def test_an_effect_says_what_its_runs_used(study):
     assert conditions["learning rate"] == "0.5, not tuned here against 0.01, not tuned here"
 
 
+def test_several_rates_in_one_run_are_told_without_a_word_on_tuning():
+    """A run that trains many networks may choose among them; of many the two ends will do."""
+
+    def search(data, rates):
+        runs = [tl.fit(tl.mlp([64, 10]), data, lr=lr, num_steps=2) for lr in rates]
+        return {"test_accuracy": runs[-1].test_accuracy + data.seed}
+
+    arms = {"three": partial(search, rates=[0.1, 0.3, 0.1, 0.01])}
+    arms["six"] = partial(search, rates=[0.1, 3.0, 0.1234567, 0.003, 0.01, 0.03])
+    arms["none"] = lambda data: {"test_accuracy": data.seed}
+    told = tl.compare(arms, SMALL, seeds=2, workers=1).conditions
+    assert told["three"]["learning rate"] == "0.1 then 0.3 then 0.01 within the first run"
+    assert told["six"]["learning rate"] == "0.003 to 3, 6 of them within the first run"
+    assert "learning rate" not in told["none"]
+
+
 def test_outcomes_of_yes_and_no_are_a_rate():
     arms = {"a": lambda data: {"failed": 1.0}, "b": lambda data: {"failed": 0.0}}
     effect = tl.compare(arms, SMALL, seeds=10, workers=1).effect("a", over="b", metric="failed")

@@ -155,6 +155,23 @@ def test_its_card_says_recorded(measured, capsys):
     assert "<strong>Recorded</strong> on cpu" in card(record(claim, effect))
 
 
+def test_an_arm_without_settings_keeps_its_rate(measured, monkeypatch):
+    """Where a grid varies the rate, ``at`` and ``tuned`` say it; else the runs alone know it."""
+    assert "learning rate" not in measured.at(lr=0.1).conditions["plain"]
+    fixed = {name: partial(arm, lr=0.1) for name, arm in ARMS.items()}
+    monkeypatch.setenv("TRICKS_RECORD", "fixed")
+    conditions = study("fixed", arms=fixed, grid=None, also=None).at().conditions
+    assert conditions["plain"]["learning rate"] == "0.1, not tuned here"
+    assert "tuned" not in conditions["plain"]
+
+
+def test_words_of_the_page_stand_beside_what_the_runs_used(measured):
+    """An arm that tunes itself inside its own code: only the page knows how."""
+    told = study(conditions={"tuned": "by hand", "paper": "white"}).at(lr=0.1).conditions["plain"]
+    assert told["paper"] == "white" and told["training examples"] == "200"
+    assert told["tuned"] == "not at all: lr 0.1 for every arm"  # what was picked is known better
+
+
 def test_seeds_from_outside_do_not_change_a_long_recording(measured, monkeypatch):
     monkeypatch.setattr(sys.modules["tricks_lib.recorded"], "SHORT", -1)
     for name, value in {"TRICKS_SEED": "3", "TRICKS_SEEDS": "2", "TRICKS_BUDGET": "2"}.items():

@@ -792,6 +792,9 @@ _WORDS = {
     "network": "network",
 }
 
+# How many learning rates of one run are told one by one.
+_FEW_RATES = 4
+
 
 def _conditions(arm: Arm, runs: Sequence[_Run]) -> dict[str, str]:
     """What an arm's runs used, in words, from the notes of its first seed."""
@@ -817,10 +820,18 @@ def _conditions(arm: Arm, runs: Sequence[_Run]) -> dict[str, str]:
             f"{how.tuned_at[k]} {k}" for k in sorted(same) if how.tuned_at.get(k) != found.get(k)
         ]
         found["tuned"] = how.how + (f", with {' and '.join(other)}" if any(other) else "")
-    elif notes:
-        rates = dict.fromkeys(f"{note['lr']:g}" for note in notes if "lr" in note)
-        found["learning rate"] = " then ".join(rates) + ", not tuned here"
+    elif rates := list(dict.fromkeys(float(note["lr"]) for note in notes if "lr" in note)):
+        found["learning rate"] = _rates(rates)
     return found
+
+
+def _rates(rates: Sequence[float]) -> str:
+    """The learning rates of one run in words; of several the run may have chosen one itself."""
+    if len(rates) == 1:
+        return f"{rates[0]:g}, not tuned here"
+    if len(rates) <= _FEW_RATES:
+        return " then ".join(f"{rate:.3g}" for rate in rates) + " within the first run"
+    return f"{min(rates):.3g} to {max(rates):.3g}, {len(rates)} of them within the first run"
 
 
 def _joined(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:

@@ -91,6 +91,7 @@ def recorded(
     also: Grid | None = None,
     curves: Sequence[str] = ("val_accuracy",),
     needs: str | None = None,
+    conditions: Mapping[str, str] | None = None,
     workers: int | None = None,
 ) -> Recorded:
     """A study that was measured once and whose runs ship with the book.
@@ -118,6 +119,8 @@ def recorded(
         curves: which columns of a ``History``'s curve to keep.
         needs: a package that is not installed with the book and that only measuring needs. Where it
             is missing, ``make replicate`` and ``make stress`` read the rows as they are.
+        conditions: what cannot be read off the runs, such as ``{"tuned": "in each run, by ..."}``
+            for arms that tune themselves.
         workers: as in ``compare``.
 
     Returns:
@@ -133,14 +136,18 @@ def recorded(
     toy = toy or data
     if os.environ.get("TRICKS_TOY"):
         small = plan.small(toy)
-        return _view(small, _toy_run(small, toy_budget, workers), list(TOY_SEEDS), workers)
-    if {name, "all"} & set(os.environ.get("TRICKS_RECORD", "").split(",")):
+        found = _view(small, _toy_run(small, toy_budget, workers), list(TOY_SEEDS), workers)
+    elif {name, "all"} & set(os.environ.get("TRICKS_RECORD", "").split(",")):
         _record(plan, chosen, toy, toy_budget, workers)
+        found = _view(plan, _read_checked(plan, chosen), chosen, workers)
     elif _is_put_to_the_test(name, needs):
         stored = _view(plan, _read_checked(plan, chosen), chosen, workers)
         anew = _measured_anew(plan, _shifted(_seeds(seeds)), workers)
-        return replace(anew, _stored=stored)
-    return _view(plan, _read_checked(plan, chosen), chosen, workers)
+        found = replace(anew, _stored=stored)
+    else:
+        found = _view(plan, _read_checked(plan, chosen), chosen, workers)
+    told = {arm: {**known, **(conditions or {})} for arm, known in found._conditions.items()}
+    return replace(found, _conditions=told)
 
 
 @dataclass(frozen=True)
@@ -447,7 +454,9 @@ def _measure(
         conditions = about.setdefault("conditions", {})
         if arm not in conditions:
             known = _conditions(plan.arms[arm], [run])
-            conditions[arm] = {k: v for k, v in known.items() if k != "learning rate"}
+            if any(plan.settings[arm]):  # ``at`` and ``tuned`` say the rate of each run
+                known.pop("learning rate", None)
+            conditions[arm] = known
         yield
 
 

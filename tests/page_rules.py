@@ -470,6 +470,27 @@ def records(page: Page) -> Iterator[str]:
         yield from (f"claim {record.get('id')}: {wrong}" for wrong in check_record(record))
 
 
+# What a record must tell of its runs, and the conditions that can tell it.
+TOLD = {
+    "how many examples": ("training examples", "examples"),
+    "for how long": ("steps", "training"),
+    "at which rate, or how it was tuned": ("learning rate", "tuned", "training"),
+    "which network": ("network",),
+    "with which optimizer": ("optimizer", "training"),
+}
+
+
+def conditions(page: Page) -> Iterator[str]:
+    """A record tells of its runs what decides their outcome; *training none* where none is."""
+    for record in page.records:
+        told = record["conditions"]
+        for what, names in TOLD.items():
+            if not any(told.get(name, "-").strip(" -") for name in names):
+                yield f"the record of {record['id']} on {record['data']} does not say {what}"
+        if told.get("training", "none").partition(":")[0] != "none":
+            yield f"the record of {record['id']} says training {told['training']!r}: none, or steps"
+
+
 def seeds(page: Page) -> Iterator[str]:
     """Every claim rests on different seeds, as many as one of the looks of the law."""
     for record in page.records:
@@ -621,6 +642,7 @@ RULES = (
     cited,
     typed_numbers,
     records,
+    conditions,
     seeds,
     claim_ids,
     headlines,

@@ -60,6 +60,13 @@ def test_part_has_a_placebo(part: str) -> None:
 
 # ------------------------------------------------------------------------ one good page
 
+USED = {
+    "training examples": "400",
+    "steps": "300",
+    "network": "a layer of 64 units",
+    "optimizer": "SGD",
+    "learning rate": "0.1, not tuned here",
+}
 EFFECT = Effect(
     np.linspace(0.04, 0.06, 10),
     tuple(range(10)),
@@ -68,6 +75,7 @@ EFFECT = Effect(
     "test_accuracy",
     "glyphs",
     "cpu",
+    conditions=USED,
 )
 RECORD = record(Claim("demo.few_images", "It helps.", "who2020, table 1", headline=True), EFFECT)
 
@@ -234,6 +242,12 @@ BREAKAGES: list[tuple[str, str, Break]] = [
     ("typed_numbers", "loss", prose("After training the loss is 0.31.")),
     ("records", "verdict", fields(verdict="opposite")),
     ("records", "unknown", fields(p_value=0.01)),
+    ("conditions", "no size", fields(conditions={**USED, "training examples": ""})),
+    ("conditions", "no budget", fields(conditions={**USED, "steps": "-"})),
+    ("conditions", "no rate", fields(conditions={**USED, "learning rate": ""})),
+    ("conditions", "no network", fields(conditions={**USED, "network": ""})),
+    ("conditions", "no optimizer", fields(conditions={**USED, "optimizer": ""})),
+    ("conditions", "some training", fields(conditions={**USED, "training": "long"})),
     ("seeds", "between two looks", fields(num_seeds=9, seeds=list(range(9)))),
     ("seeds", "repeated", fields(seeds=[0] * 10)),
     ("claim_ids", "other page", fields(id="other.few_images")),

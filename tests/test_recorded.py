@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import linecache
 import os
@@ -224,7 +225,12 @@ def test_two_that_are_measured_anew_meet_as_such(measured, monkeypatch):
     first, second = study().tuned().only({"plain": "new"}), study().at(lr=0.1).only(["momentum"])
     found = first.joined(second).effect("new", over="momentum")
     assert found.recorded is None
-    assert found.stored.recorded
+    assert found.stored().recorded
+    # A page may add a metric, or give an effect another name: what is stored is not asked for it.
+    more = dataclasses.replace(first, table=first.table.assign(extra_accuracy=[0.1, 0.3]))
+    extra = more.joined(second).effect("new", "momentum")
+    named = dataclasses.replace(more.effect("new", "new", "extra_accuracy"), metric="test_accuracy")
+    assert tl.interaction({"a": extra, "b": named}).recorded is None
     assert tl.interaction({"a": found, "b": found}).recorded is None
 
 

@@ -8,10 +8,13 @@ hold these situations, page by page; a page without a table fails.
 from __future__ import annotations
 
 import copy
+import importlib.util
 import math
 import os
 import re
+import sys
 import tempfile
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.error import URLError
@@ -26,6 +29,7 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader, TensorDataset
 
+import tricks_lib as tl
 from book.notebooks import find_notebooks
 from tests.page_rules import ROOT, Page
 
@@ -45,6 +49,7 @@ GOES_ON_FROM: dict[tuple[str, int], tuple[int, ...]] = {
     ("stacking_tricks", 2): (1,),
     ("transformers", 2): (0, 1),
     ("transfer_learning", 2): (0, 1),
+    ("transfer_text", 2): (1,),
 }
 Names = dict[str, Any]
 
@@ -309,6 +314,69 @@ def _(snippet: Snippet) -> None:
     optimizer.step()
     moved = [k for k, v in model.state_dict().items() if not torch.equal(v, before[k])]
     assert moved == ["fc.weight", "fc.bias"]  # batch norm's statistics stay, too
+
+
+# ------------------------------------------------------------------- transfer for text
+
+OWN_TEXTS = {
+    "texts": 'texts = [f"{w} {w} again {i}" for i in range(6) for w in ("sea", "hill", "town")]',
+    "labels": 'labels = ["water", "land", "land"] * 6',
+}
+
+
+@situation("transfer_text", "own texts with labels in words, and no encoder")
+def _(snippet: Snippet) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importlib.util, "find_spec", lambda name: None)
+        names = snippet.run(0, **OWN_TEXTS)
+    assert names["cross_val_score"](names["counts"], names["texts"], names["labels"]).mean() > 0.9
+
+
+@situation("transfer_text", "with an encoder")
+def _(snippet: Snippet) -> None:
+    class Encoder:
+        def __init__(self, name: str) -> None:
+            assert name == "all-MiniLM-L6-v2"
+
+        def encode(self, texts: list[str]) -> np.ndarray:
+            return tl.sentence_vectors(texts, stand_in=True).numpy()
+
+    library = types.ModuleType("sentence_transformers")
+    library.SentenceTransformer = Encoder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "sentence_transformers", library)
+        patch.setattr(importlib.util, "find_spec", lambda name: name)
+        names = snippet.run(0, **OWN_TEXTS)
+    assert names["vectors"].shape == (18, 16)
+
+
+@situation("transfer_text", "LoRA in a network of one's own, two epochs, and merged")
+def _(snippet: Snippet) -> None:
+    names = snippet.run(1, 2)
+    model = tl.transformer(20, length=8, width=16)
+    x = torch.randint(20, (18, 8))
+    before, old = copy.deepcopy(model.state_dict()), model(x)
+    names["add_lora"](model, endings=("queries_keys_values", "out"), r=2, alpha=4)
+    torch.testing.assert_close(model(x), old)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    assert len(trained) == 2 * 2 * len(model.blocks)
+    loader = DataLoader(TensorDataset(x, torch.randint(20, (18, 8))), batch_size=8)
+    two_epochs(model, torch.optim.AdamW(trained, lr=0.1), loader)
+    found = model.eval()(x)
+    assert not torch.allclose(found, old, atol=0.1)
+    names["merge"](model)
+    torch.testing.assert_close(model(x), found, rtol=1e-4, atol=1e-4)
+    after = model.state_dict()
+    moved = {name.split(".")[-2] for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"queries_keys_values", "out"} and after.keys() == before.keys()
+
+
+@situation("transfer_text", "LoRA in half the bits")
+def _(snippet: Snippet) -> None:
+    names = snippet.run(1, 2)
+    model = nn.Sequential(nn.Linear(4, 4, dtype=torch.bfloat16))
+    names["add_lora"](model, endings=("0",))
+    assert model(torch.ones(1, 4, dtype=torch.bfloat16)).dtype == torch.bfloat16
 
 
 # -------------------------------------------------------- learning rate and optimizers

@@ -67,7 +67,7 @@ class Effect:
     diverged: tuple[int, int] = (0, 0)
     recorded: Mapping[str, str] | None = None
     of: str = ""
-    stored: Effect | None = field(default=None, repr=False)
+    stored: Callable[[], Effect] | None = field(default=None, repr=False)
 
     @property
     def mean(self) -> float:
@@ -134,7 +134,7 @@ def interaction(gains: Mapping[str, Effect]) -> Effect:
         of=" and ".join(names),
         stored=first.stored
         and second.stored
-        and interaction({here: first.stored, there: second.stored}),
+        and (lambda: interaction({here: first.stored(), there: second.stored()})),
     )
 
 
@@ -145,9 +145,9 @@ def _alike(first: Pair, second: Pair) -> tuple[Pair, Pair]:
     would say nothing of each other.
     """
     if first.stored and second.recorded:
-        return first.stored, second
+        return first.stored(), second
     if second.stored and first.recorded:
-        return first, second.stored
+        return first, second.stored()
     return first, second
 
 
@@ -166,8 +166,8 @@ class Study:
         picks: a row per run of an arm that was tuned inside the seed: ``arm``, ``seed``, the
             setting that it picked, and whether that lies on the grid's ``edge``.
         recorded: when and where, for a recorded study; None for a live one.
-        stored: of a recorded study that ``make replicate`` or ``make stress`` measured again, the
-            same study as it was recorded; None otherwise.
+        stored: of a recorded study that ``make replicate`` or ``make stress`` measured again, a
+            function that gives the same study as it was recorded; None otherwise.
     """
 
     table: pd.DataFrame
@@ -178,7 +178,7 @@ class Study:
     diverged: Mapping[str, Sequence[int]] = field(default_factory=dict)
     picks: pd.DataFrame = field(default_factory=pd.DataFrame)
     recorded: Mapping[str, str] | None = None
-    stored: Study | None = field(default=None, repr=False)
+    stored: Callable[[], Study] | None = field(default=None, repr=False)
 
     @property
     def arms(self) -> list[str]:
@@ -215,7 +215,7 @@ class Study:
                 n: self.conditions[arm] for arm, n in names.items() if arm in self.conditions
             },
             diverged={n: self.diverged[arm] for arm, n in names.items() if arm in self.diverged},
-            stored=self.stored and self.stored.only(arms),
+            stored=self.stored and (lambda: self.stored().only(arms)),
         )
 
     def joined(self, other: Study) -> Study:
@@ -247,7 +247,7 @@ class Study:
             picks=stacked(self.picks, other.picks),
             conditions={**self.conditions, **other.conditions},
             diverged={**self.diverged, **other.diverged},
-            stored=self.stored and other.stored and self.stored.joined(other.stored),
+            stored=self.stored and other.stored and (lambda: self.stored().joined(other.stored())),
         )
 
     def values(self, arm: str, metric: str = "test_accuracy") -> np.ndarray:
@@ -290,7 +290,7 @@ class Study:
             conditions=_joined(self.conditions.get(arm, {}), self.conditions.get(over, {})),
             diverged=(len(self.diverged.get(arm, ())), len(self.diverged.get(over, ()))),
             recorded=self.recorded,
-            stored=self.stored and self.stored.effect(arm, over, metric),
+            stored=self.stored and (lambda: self.stored().effect(arm, over, metric)),
         )
 
     def summary(self, metric: str = "test_accuracy") -> pd.DataFrame:

@@ -188,7 +188,7 @@ class Recorded:
             picked[arm] = dict.fromkeys(self._seeds, found[0])
         tuning = {"tuned": f"not at all: {words} for every arm"} if words else {}
         study = self._study(picked, dict.fromkeys(picked, tuning))
-        return replace(study, stored=self._stored and self._stored.at(**settings))
+        return replace(study, stored=self._stored and (lambda: self._stored.at(**settings)))
 
     def tuned(self, metric: str = "val_accuracy", higher_is_better: bool | None = None) -> Study:
         """The study with every arm tuned inside the seed, as ``tl.tuned`` does.
@@ -224,7 +224,7 @@ class Recorded:
                 f"times, tied {ties} times, of {len(mine)}"
             }
         study = self._study(picked, words, pd.DataFrame(told))
-        stored = self._stored and self._stored.tuned(metric, higher_is_better)
+        stored = self._stored and (lambda: self._stored.tuned(metric, higher_is_better))
         return replace(study, stored=stored)
 
     def again(

@@ -25,7 +25,7 @@ from scipy import stats
 from torch import nn
 
 import tricks_lib as tl
-from tricks_lib import claims, models, probes
+from tricks_lib import claims, experiment, models, probes
 from tricks_lib import questions as question_pages
 from tricks_lib import train as train_module
 
@@ -371,6 +371,17 @@ def test_effect_agrees_with_scipy(study):
     effect = study.effect("fast", over="slow")
     found = stats.ttest_rel(study.values("fast"), study.values("slow")).confidence_interval(0.99)
     assert effect.interval == pytest.approx((found.low, found.high))
+
+
+def test_on_a_gpu_runs_go_side_by_side_only_where_that_is_asked_for(monkeypatch):
+    monkeypatch.delenv("TRICKS_WORKERS", raising=False)
+    here = os.getpid()
+    arms = {"a": lambda data: {"elsewhere": os.getpid() != here}}
+    monkeypatch.setattr(experiment, "device", lambda: torch.device("mps"))
+    assert not tl.compare(arms, SMALL, seeds=2).values("a", "elsewhere").any()
+    assert tl.compare(arms, SMALL, seeds=2, workers=2).values("a", "elsewhere").all()
+    monkeypatch.setenv("TRICKS_WORKERS", "2")
+    assert tl.compare(arms, SMALL, seeds=2).values("a", "elsewhere").all()
 
 
 def test_an_interaction_is_the_difference_of_two_gains(study):

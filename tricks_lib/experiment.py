@@ -477,7 +477,8 @@ def compare(
             ``functools.partial(tl.glyphs, n_train=100)``.
         seeds: how many, or which ones. ``TRICKS_SEED=k`` in the environment shifts the seeds (a
             fresh replication), ``TRICKS_SEEDS=n`` caps how many there are (a quick look).
-        workers: parallel processes. Default ``TRICKS_WORKERS``, or the number of cores. Inside
+        workers: parallel processes. Default ``TRICKS_WORKERS``, or the number of cores; on a GPU
+            one, and several where its memory holds as many runs. Inside
             ``joblib.parallel_config(backend=...)`` that backend carries the runs, a cluster's too,
             if it uses processes of one thread each.
 
@@ -920,10 +921,9 @@ def _number_from(name: str, default: int, least: int) -> int:
 
 
 def _workers(workers: int | None, jobs: int) -> int:
-    if device().type != "cpu":
-        return 1
-    cores = joblib.cpu_count()
-    wanted = workers or _number_from("TRICKS_WORKERS", cores, least=1)
+    # How many runs fit on a GPU side by side, only who knows its memory can say.
+    usual = joblib.cpu_count() if device().type == "cpu" else 1
+    wanted = workers or _number_from("TRICKS_WORKERS", usual, least=1)
     return max(1, min(wanted, jobs))
 
 

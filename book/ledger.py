@@ -250,7 +250,7 @@ class Ledger(ClaimsDirective):
             [cell(reference(self.env, found, badge(found)))],
             nodes.entry(
                 "",
-                cell(nodes.raw("", forest.in_a_row(found), format="html")),
+                cell(nodes.raw("", forest.in_a_row(found, to_sort=True), format="html")),
                 cell(
                     nodes.strong(text=effect), nodes.Text(f" [{low}, {high}] {unit(found.metric)}")
                 ),
